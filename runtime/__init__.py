@@ -1,0 +1,1 @@
+"""The runtime: jobs, steps, events, the ledger, execution, API and admin."""

@@ -1,0 +1,1 @@
+"""What a tool is. Knows nothing of jobs."""
