@@ -1,1 +1,3 @@
-"""The Django project: settings, URLs, Celery, WSGI. It wires and decides nothing."""
+from aetheris_project.celery import app as celery_app
+
+__all__ = ["celery_app"]

@@ -1,0 +1,11 @@
+"""Django's view of the runtime."""
+
+from django.apps import AppConfig
+
+
+class RuntimeConfig(AppConfig):
+    """Jobs, steps, events and the ledger; the API, the admin and the commands."""
+
+    default_auto_field = "django.db.models.BigAutoField"
+    name = "runtime"
+    verbose_name = "Aetheris"
