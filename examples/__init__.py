@@ -1,0 +1,1 @@
+"""Ordinary users of Aetheris, and the outside world they talk to."""
