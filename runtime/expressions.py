@@ -1,0 +1,316 @@
+"""Data flow: `${…}` in JSON values, where `…` is CEL over the job's input and earlier results.
+
+A text that is exactly one `${expression}` becomes the value itself; anything else interpolates.
+`$${` stands for a literal `${`. CEL has no side effects and no loops but over given lists; plain
+references such as `order.items[0].id` are read without it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cel
+
+LONGEST = 4000
+LONGEST_NAME = 100
+DEEPEST_MACRO = 3
+
+RESERVED = frozenset(
+    ("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let")
+    + ("loop", "namespace", "null", "package", "return", "true", "var", "void", "while")
+)
+FUNCTIONS = frozenset(
+    ("size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "bytes")
+    + ("timestamp", "duration", "type", "dyn", "getFullYear", "getMonth", "getDayOfYear", "getDayOfMonth")
+    + ("getDate", "getDayOfWeek", "getHours", "getMinutes", "getSeconds", "getMilliseconds")
+)
+MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
+
+IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
+REFERENCE = re.compile(rf"\s*({IDENTIFIER})((?:\.{IDENTIFIER}|\[[0-9]{{1,9}}\])*)\s*", re.ASCII)
+STEP = re.compile(rf"\.({IDENTIFIER})|\[([0-9]+)\]", re.ASCII)
+STRING = (
+    r'[rRbB]{0,2}(?:"""(?:[^\\]|\\.)*?"""|'
+    + r"'''(?:[^\\]|\\.)*?'''|"
+    + r'"(?:[^"\\\n]|\\.)*+"|'
+    + r"'(?:[^'\\\n]|\\.)*+')"
+)
+TOKEN = re.compile(
+    rf"(?P<string>{STRING})|(?P<name>{IDENTIFIER})|(?P<number>[0-9][0-9A-Za-z.]*)|(?P<mark>[^\s])", re.DOTALL
+)
+BRACES = re.compile(rf"{STRING}|[{{}}]", re.DOTALL)
+OPENING = re.compile(r"\$?\$\{")
+
+
+class ExpressionInvalid(ValueError):
+    """An expression that cannot be read. `position` counts characters from its beginning."""
+
+    def __init__(self, expression: str, reason: str, position: int | None = None) -> None:
+        self.expression, self.reason, self.position = expression, reason, position
+        place = f" at character {position + 1}" if position is not None else ""
+        super().__init__(f"the expression {_short(expression)} is not valid{place}: {reason}")
+
+
+class ExpressionFailed(ValueError):
+    """An expression that has no value for the data it met. `missing` is the reference without a value."""
+
+    def __init__(self, expression: str, reason: str, missing: str | None = None) -> None:
+        self.expression, self.reason, self.missing = expression, reason, missing
+        super().__init__(f"the expression {_short(expression)} has no value: {reason}")
+
+
+def evaluate(template: Any, names: Mapping[str, Any]) -> Any:
+    """The template with its expressions replaced. What it refers to is shared, not copied."""
+    match template:
+        case str():
+            return _fill(template, names)
+        case dict():
+            return {key: evaluate(value, names) for key, value in template.items()}
+        case list():
+            return [evaluate(value, names) for value in template]
+        case _:
+            return template
+
+
+def value_of(expression: str, names: Mapping[str, Any]) -> Any:
+    """The JSON value of one bare CEL expression, such as a condition."""
+    return compiled(expression).value(names)
+
+
+def references(template: Any) -> set[str]:
+    """The root names that a template's expressions speak of; raises ExpressionInvalid."""
+    return set().union(*(compiled(source).names for _, source in sources(template)))
+
+
+def is_identifier(text: str) -> bool:
+    """Whether a text can be the name of a node."""
+    return len(text) <= LONGEST_NAME and re.fullmatch(IDENTIFIER, text, re.ASCII) is not None
+
+
+def names(expression: str) -> frozenset[str]:
+    """The root names that a bare expression speaks of; raises ExpressionInvalid."""
+    return compiled(expression).names
+
+
+def sources(template: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each expression in a template, with its place."""
+    match template:
+        case str() if "${" in template:
+            for part in _split(template):
+                if isinstance(part, Source):
+                    yield path, part.text
+        case dict():
+            for key, value in template.items():
+                yield from sources(value, f"{path}.{key}" if path else str(key))
+        case list():
+            for number, value in enumerate(template):
+                yield from sources(value, f"{path}[{number}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An expression inside a text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`order.items[0].id`: no CEL needed, and whole numbers of any size pass unchanged."""
+
+    source: str
+    root: str
+    steps: tuple[str | int, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset({self.root})
+
+    def value(self, names: Mapping[str, Any]) -> Any:
+        if self.root not in names:
+            raise ExpressionFailed(self.source, f"{self.root!r} is not known here", self.root)
+        value, place = names[self.root], self.root
+        for step in self.steps:
+            below = f"{place}[{step}]" if isinstance(step, int) else f"{place}.{step}"
+            value = self._below(value, step, place, below)
+            place = below
+        return value
+
+    def _below(self, value: Any, step: str | int, place: str, below: str) -> Any:
+        if isinstance(step, str) and isinstance(value, dict):
+            if step in value:
+                return value[step]
+            raise ExpressionFailed(self.source, f"{place} has no {step!r}{_has(value)}", below)
+        if isinstance(step, int) and isinstance(value, list):
+            if step < len(value):
+                return value[step]
+            raise ExpressionFailed(self.source, f"{place} has only {len(value)} items", below)
+        wanted = "a list" if isinstance(step, int) else "an object"
+        raise ExpressionFailed(self.source, f"{place} is {_kind(value)}, not {wanted}", below)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled CEL expression."""
+
+    source: str
+    names: frozenset[str]
+    program: cel.Program
+
+    def value(self, names: Mapping[str, Any]) -> Any:
+        for name in self.names:
+            if name not in names:
+                raise ExpressionFailed(self.source, f"{name!r} is not known here", name)
+        try:
+            answer = self.program.execute({name: names[name] for name in self.names})
+        except KeyError as error:
+            raise ExpressionFailed(self.source, f"there is no {error}", str(error).strip("'")) from error
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ExpressionFailed(self.source, str(error)) from error
+        if wrong := _not_json(answer):
+            raise ExpressionFailed(self.source, wrong)
+        return answer
+
+
+@lru_cache(maxsize=8192)
+def compiled(source: str) -> Reference | Program:
+    """The expression ready to run; raises ExpressionInvalid."""
+    plain = REFERENCE.fullmatch(source)
+    if plain and plain[1] not in RESERVED:
+        steps = tuple(name or int(index) for name, index in STEP.findall(plain[2]))
+        return Reference(source, plain[1], steps)
+    if len(source) > LONGEST:
+        raise ExpressionInvalid(source, f"it is longer than {LONGEST} characters")
+    free = _free_names(source)
+    try:
+        program = cel.compile(source)
+    except ValueError as error:
+        raise _invalid(source, str(error)) from error
+    unknown = {name for name in program.functions() if name[0].isalpha()} - FUNCTIONS
+    if unknown:
+        raise ExpressionInvalid(source, f"there is no function {min(unknown)!r}")
+    return Program(source, free & frozenset(program.variables()), program)
+
+
+def _fill(text: str, names: Mapping[str, Any]) -> Any:
+    if "${" not in text:
+        return text
+    parts = _split(text)
+    if len(parts) == 1 and isinstance(parts[0], Source):
+        return compiled(parts[0].text).value(names)
+    return "".join(
+        _as_text(compiled(part.text).value(names)) if isinstance(part, Source) else part for part in parts
+    )
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+@lru_cache(maxsize=2048)
+def _split(text: str) -> tuple[str | Source, ...]:
+    parts: list[str | Source] = []
+    at = 0
+    while opening := OPENING.search(text, at):
+        if before := text[at : opening.start()]:
+            parts.append(before)
+        if opening[0] == "$${":
+            parts.append("${")
+            at = opening.end()
+            continue
+        at = _closing(text, opening.end())
+        parts.append(Source(text[opening.end() : at - 1]))
+    if at < len(text):
+        parts.append(text[at:])
+    return tuple(parts)
+
+
+def _closing(text: str, start: int) -> int:
+    depth = 1
+    for token in BRACES.finditer(text, start):
+        if token[0] == "{":
+            depth += 1
+        elif token[0] == "}":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+    raise ExpressionInvalid(text[start - 2 :], "a `${` is never closed; write `$${` for a literal one", 0)
+
+
+def _free_names(source: str) -> frozenset[str]:
+    """The names that no macro binds: `x` is not free in `items.all(x, x > 0)`."""
+    tokens = [token for token in TOKEN.finditer(source)]
+    free: set[str] = set()
+    bound: list[str | None] = []
+    for number, token in enumerate(tokens):
+        text = token[0]
+        before = tokens[number - 1][0] if number else ""
+        after = tokens[number + 1][0] if number + 1 < len(tokens) else ""
+        if text == "(":
+            bound.append(after if before in MACROS and number > 1 and tokens[number - 2][0] == "." else None)
+            if sum(name is not None for name in bound) > DEEPEST_MACRO:
+                raise ExpressionInvalid(source, f"macros nest deeper than {DEEPEST_MACRO}", token.start())
+        elif text == ")" and bound:
+            bound.pop()
+        elif token.lastgroup == "name" and before != "." and after != "(" and text not in bound:
+            free.add(text)
+    return frozenset(free - RESERVED)
+
+
+def _invalid(source: str, message: str) -> ExpressionInvalid:
+    found = re.search(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*)", message)
+    if found is None:
+        return ExpressionInvalid(source, message[:300])
+    lines = source.split("\n")
+    line, column = int(found[1]), int(found[2])
+    position = sum(len(earlier) + 1 for earlier in lines[: line - 1]) + column - 1
+    return ExpressionInvalid(source, found[3].split(" expecting {")[0], min(position, len(source)))
+
+
+def _not_json(value: Any) -> str | None:
+    match value:
+        case None | bool() | int() | str():
+            return None
+        case float():
+            return None if math.isfinite(value) else "it answers a number that is not finite"
+        case list():
+            return next(filter(None, map(_not_json, value)), None)
+        case dict():
+            if not all(isinstance(key, str) for key in value):
+                return "it answers an object with keys that are not texts"
+            return next(filter(None, map(_not_json, value.values())), None)
+        case _:
+            return f"it answers a {type(value).__name__}, which is not JSON; convert it with string(…)"
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _has(value: dict[str, Any]) -> str:
+    known = ", ".join(sorted(value)[:8])
+    return f"; it has {known}" if known else "; it is empty"
+
+
+def _short(expression: str) -> str:
+    return repr(expression if len(expression) <= 120 else expression[:117] + "…")

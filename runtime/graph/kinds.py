@@ -1,0 +1,102 @@
+"""What a graph knows of node kinds: their keys, the ways out of them, where expressions stand."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from runtime import expressions
+from runtime.graph import fields
+from runtime.graph.fields import Field
+from runtime.graph.problems import Problem
+
+
+class Kind(Protocol):
+    """What the graph asks of a registered kind.
+
+    A kind that is not built in may also have `outcomes`, the texts that an edge from it may name in
+    `when`, and `literals`, the names of keys in which `${…}` means itself.
+    """
+
+    def validate(self, config: Mapping[str, Any]) -> Iterable[Problem]:
+        """The faults of one node, with paths relative to the node."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The keys of a built-in kind, beside the common ones."""
+
+    required: Mapping[str, Field]
+    optional: Mapping[str, Field]
+    outcomes: frozenset[str] = frozenset()
+    default_outcome: str | None = None
+    literals: frozenset[str] = frozenset()
+
+    @property
+    def keys(self) -> dict[str, Field]:
+        return {**self.required, **self.optional}
+
+
+COMMON: dict[str, Field] = {
+    "inputs": fields.OBJECT,
+    "join": fields.JOIN,
+    "timeout": fields.DURATION,
+    "retry": fields.RETRY,
+    "queue": fields.QUEUE,
+    "priority": fields.PRIORITY,
+}
+
+SHAPES: dict[str, Shape] = {
+    "tool": Shape({"tool": fields.TEXT}, {}, literals=frozenset({"tool"})),
+    "function": Shape({"function": fields.TEXT}, {}, literals=frozenset({"function"})),
+    "llm": Shape(
+        {},
+        {
+            "model": fields.TEXT,
+            "prompt": fields.TEXT,
+            "system": fields.TEXT,
+            "messages": fields.MESSAGES,
+            "schema": fields.JSON_SCHEMA,
+            "temperature": fields.NUMBER,
+            "max_tokens": fields.POSITIVE,
+            "parameters": fields.OBJECT,
+        },
+        literals=frozenset({"schema"}),
+    ),
+    "condition": Shape({"if": fields.TEXT}, {}, outcomes=frozenset({"true", "false"})),
+    "approval": Shape(
+        {"prompt": fields.TEXT},
+        {
+            "schema": fields.JSON_SCHEMA,
+            "approvers": fields.APPROVERS,
+            "on_timeout": fields.choice("fail", "cancel", "reject", "continue"),
+        },
+        outcomes=frozenset({"approved", "rejected", "timed_out"}),
+        default_outcome="approved",
+        literals=frozenset({"schema", "on_timeout"}),
+    ),
+    "wait": Shape(
+        {"signal": fields.TEXT},
+        {"schema": fields.JSON_SCHEMA, "on_timeout": fields.ON_TIMEOUT},
+        outcomes=frozenset({"timed_out"}),
+        literals=frozenset({"schema"}),
+    ),
+}
+
+ALWAYS_LITERAL = frozenset({"id", "kind", "join", "timeout", "retry", "queue", "priority"})
+
+
+def templates(node: Mapping[str, Any], literals: Iterable[str] = ()) -> dict[str, Any]:
+    """The parts of a node in which `${…}` is an expression."""
+    shape = SHAPES.get(node["kind"])
+    plain = ALWAYS_LITERAL | (shape.literals if shape else frozenset(literals))
+    return {key: value for key, value in node.items() if key not in plain}
+
+
+def node_references(node: Mapping[str, Any], literals: Iterable[str] = ()) -> set[str]:
+    """The names that a node's inputs and expressions speak of."""
+    parts = templates(node, literals)
+    names: set[str] = set()
+    if node["kind"] == "condition" and isinstance(parts.get("if"), str):
+        names |= expressions.names(parts.pop("if"))
+    return names | expressions.references(parts)

@@ -1,0 +1,152 @@
+"""A checked graph, and the plan the database records for it."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from runtime import chain, strict_json
+from runtime.graph.checks import Check, Registered
+from runtime.graph.durations import seconds
+from runtime.graph.kinds import SHAPES, Kind
+from runtime.graph.problems import GraphInvalid, Problem
+
+LIMIT = 20_000
+MAX_BYTES = 32_000_000
+MAX_DEPTH = 64
+COLUMNS = frozenset({"id", "kind", "join", "queue", "priority"})
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step to record. `timeout_seconds` of a wait or an approval is the deadline of its waiting."""
+
+    key: str
+    kind: str
+    config: dict[str, Any]
+    join: str
+    join_needed: int
+    parents: int
+    queue: str
+    priority: int
+    timeout_seconds: float | None
+    max_attempts: int | None
+    refs: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEdge:
+    """One edge to record. `when` is None if it is taken whenever the parent completes."""
+
+    parent_key: str
+    child_key: str
+    when: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in topological order, the edges between them, and what the job answers."""
+
+    steps: list[PlannedStep]
+    edges: list[PlannedEdge]
+    result: Any
+    digest: str
+
+
+class TaskGraph:
+    """A graph that passed every check. Make one with `parse`."""
+
+    def __init__(self, data: dict[str, Any], order: list[str], references: dict[str, set[str]]) -> None:
+        self._data, self._order, self._references = data, order, references
+
+    @classmethod
+    def parse(
+        cls,
+        data: Mapping[str, Any] | str | bytes,
+        *,
+        tools: Collection[str] | None = None,
+        kinds: Mapping[str, Kind] | None = None,
+        functions: Collection[str] | None = None,
+        limit: int = LIMIT,
+    ) -> "TaskGraph":
+        """The graph, or GraphInvalid with every fault and its place.
+
+        A registry that is left out is not consulted; `kinds` adds to the built-in kinds.
+        """
+        value = _json(data)
+        check = Check(value, Registered(tools, dict(kinds or {}), functions), limit)
+        check.run()
+        return cls(value, check.order, check.references)
+
+    @property
+    def result(self) -> Any:
+        """The template of the job's result, or None."""
+        return self._data.get("result")
+
+    @property
+    def keys(self) -> list[str]:
+        """Node ids in topological order."""
+        return list(self._order)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of the wire form: the same whatever the order of keys."""
+        return hashlib.sha256(chain.canonical(self._data)).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The wire form, as it was given."""
+        return self._data
+
+    def plan(self) -> Plan:
+        """What to record: steps in topological order and their edges."""
+        nodes = {node["id"]: node for node in self._data["nodes"]}
+        kinds = {key: node["kind"] for key, node in nodes.items()}
+        edges = [
+            PlannedEdge(edge["from"], edge["to"], outcome(kinds[edge["from"]], edge.get("when")))
+            for edge in self._data.get("edges", ())
+        ]
+        parents = dict.fromkeys(nodes, 0)
+        for edge in edges:
+            parents[edge.child_key] += 1
+        steps = [_step(nodes[key], parents[key], self._references[key]) for key in self._order]
+        return Plan(steps, edges, self.result, self.digest)
+
+
+def outcome(kind: str, when: bool | str | None) -> str | None:
+    """An edge's `when` as text; leaving an approval without one means that it was approved."""
+    if when is None:
+        return SHAPES[kind].default_outcome if kind in SHAPES else None
+    return str(when).lower() if isinstance(when, bool) else when
+
+
+def _step(node: dict[str, Any], parents: int, references: set[str]) -> PlannedStep:
+    join, needed = _join(node.get("join", "all"), parents)
+    return PlannedStep(
+        key=node["id"],
+        kind=node["kind"],
+        config={key: value for key, value in node.items() if key not in COLUMNS},
+        join=join,
+        join_needed=needed,
+        parents=parents,
+        queue=node.get("queue", "default"),
+        priority=node.get("priority", 0),
+        timeout_seconds=seconds(node["timeout"]) if "timeout" in node else None,
+        max_attempts=node.get("retry", {}).get("max_attempts"),
+        refs=sorted(references - {"input"}),
+    )
+
+
+def _join(join: str | dict[str, int], parents: int) -> tuple[str, int]:
+    if isinstance(join, dict):
+        return "n_of", join["n_of"]
+    return join, min(parents, 1) if join == "any" else parents
+
+
+def _json(data: Mapping[str, Any] | str | bytes) -> Any:
+    try:
+        if isinstance(data, (str, bytes)):
+            return strict_json.loads(data, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
+        return data
+    except strict_json.InvalidValue as error:
+        raise GraphInvalid([Problem(error.path, "not_json", error.reason)]) from error
