@@ -1,7 +1,7 @@
 """DATABASE_URL and REDIS_URL in the forms that Django, Celery and redis-py want, Unix sockets included."""
 
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from environ import Env
 
@@ -25,4 +25,4 @@ def broker(url: str) -> str:
     if parts.scheme != "unix":
         return url
     database_number = parse_qs(parts.query).get("db", ["0"])[0]
-    return urlunsplit(("redis+socket", parts.netloc, parts.path, f"virtual_host={database_number}", ""))
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database_number}"

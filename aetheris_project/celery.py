@@ -1,10 +1,11 @@
 """The Celery application: it carries hints to workers and decides nothing."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_prerun
+from celery.signals import setup_logging, task_prerun, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aetheris_project.settings")
 
@@ -24,3 +25,10 @@ def drop_broken_connections(**signal: Any) -> None:
 @setup_logging.connect
 def leave_logging_to_django(**signal: Any) -> None:
     """A receiver is all it takes: Celery then configures no logging of its own."""
+
+
+@worker_ready.connect
+def say_ready(**signal: Any) -> None:
+    """Tells the stack, which waits for this file, that the worker takes hints."""
+    if "AETHERIS_READY_FILE" in os.environ:
+        Path(os.environ["AETHERIS_READY_FILE"]).touch()

@@ -10,10 +10,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.stack.errors import NotWritable, UnsafeDirectory
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 DATABASE = "aetheris"
 DATABASE_USER = "aetheris"
-LONGEST_SOCKET_PATH = 103  # what macOS allows; Linux allows four more
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,31 @@ class Places:
     @property
     def local(self) -> Path:
         """Data, logs and results of this instance, inside the checkout."""
-        return self.checkout / ".local" / self.instance if self.instance else self.checkout / ".local"
+        return self.checkout / ".local" / self.instance
 
     @property
     def logs(self) -> Path:
         return self.local / "logs"
 
     @property
+    def lock(self) -> Path:
+        """Held by whoever runs this instance; says who that is."""
+        return self.local / "stack.lock"
+
+    @property
+    def record(self) -> Path:
+        """The processes of this instance, for whoever has to clear up after a supervisor that was killed."""
+        return self.local / "stack.json"
+
+    @property
     def run(self) -> Path:
-        """Sockets: outside the checkout, because a socket's path has to be short."""
+        """Sockets: outside the checkout, because a socket's path must stay under 104 bytes."""
         return _temporary() / f"aetheris-{os.getuid()}-{self.mark}"
+
+    @property
+    def refuge(self) -> Path:
+        """Data and programs of a server whose user cannot reach the checkout (root's home, say)."""
+        return Path("/var/tmp") / f"aetheris-{os.getuid()}-{self.mark}"
 
     @property
     def mark(self) -> str:
@@ -43,7 +59,7 @@ class Places:
         return hashlib.sha256(f"{self.checkout}\n{self.instance}".encode()).hexdigest()[:10]
 
     @property
-    def postgres_socket_directory(self) -> Path:
+    def postgres_sockets(self) -> Path:
         return self.run / "pg"
 
     @property
@@ -52,14 +68,33 @@ class Places:
 
     @property
     def database_url(self) -> str:
-        return self.database_url_for(DATABASE)
+        return self.database_url_of(DATABASE)
 
-    def database_url_for(self, database: str) -> str:
-        return f"postgres://{DATABASE_USER}@/{database}?host={self.postgres_socket_directory}"
+    def database_url_of(self, database: str) -> str:
+        return f"postgres://{DATABASE_USER}@/{database}?host={self.postgres_sockets}"
 
     @property
     def redis_url(self) -> str:
         return f"unix://{self.valkey_socket}?db=0"
+
+    def prepare(self) -> None:
+        """Make the directories. Others may pass through them, so that a server's own user gets to its part."""
+        try:
+            for directory in (self.checkout / ".local", self.local, self.logs):
+                directory.mkdir(parents=True, exist_ok=True)
+                directory.chmod(0o755)
+        except OSError as error:
+            raise NotWritable(directory, error) from error
+        own(self.run)
+
+
+def own(directory: Path) -> None:
+    """Make a directory whose name others could have guessed, and refuse one that they made."""
+    directory.mkdir(mode=0o711, exist_ok=True)
+    found = directory.lstat()
+    if found.st_uid != os.getuid() or directory.is_symlink() or found.st_mode & 0o022:
+        raise UnsafeDirectory(directory, found.st_uid)
+    directory.chmod(0o711)
 
 
 def _temporary() -> Path:

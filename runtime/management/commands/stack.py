@@ -1,0 +1,79 @@
+"""manage.py stack: everything Aetheris needs on this machine, in one terminal."""
+
+import signal
+import threading
+from argparse import ArgumentParser
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from runtime.stack.errors import StackError
+from runtime.stack.programs import Shape
+from runtime.stack.supervisor import Supervisor
+
+
+class Command(BaseCommand):
+    help = (
+        "Runs PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name servers), migrates, and runs web, workers, "
+        "sweeper and beat. Starts again what dies. Ctrl-C ends everything in order; a second Ctrl-C does not wait."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default=Shape.host, help="address to serve on (default: %(default)s)")
+        parser.add_argument("--port", type=int, default=Shape.port, help="or the next free one (default: %(default)s)")
+        parser.add_argument("--workers", type=int, default=Shape.workers, help="workers with threads (default: %(default)s)")
+        parser.add_argument("--concurrency", type=int, default=Shape.concurrency, help="threads each (default: %(default)s)")
+        parser.add_argument("--heavy", type=int, default=Shape.heavy, help="processes for the queue `heavy` (default: %(default)s)")
+        parser.add_argument("--sweepers", type=int, default=Shape.sweepers, help="(default: %(default)s)")
+        parser.add_argument("--no-beat", action="store_true", help="run no schedules")
+        parser.add_argument("--services-only", action="store_true", help="PostgreSQL and Valkey alone, without our own processes")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        ending = threading.Event()
+        stack = Supervisor(shape=_shape(options), say=self._say, echo=True)
+        _on_signals(stack, ending)
+        try:
+            with stack:
+                stack.wait_ready()
+                self._introduce(stack)
+                ending.wait()
+                self._say("Ending: the steps that run may finish. Ctrl-C again does not wait for them.")
+        except StackError as error:
+            raise CommandError(str(error)) from error
+
+    def _introduce(self, stack: Supervisor) -> None:
+        self._say(f"PostgreSQL: {stack.environment['DATABASE_URL']}")
+        self._say(f"Valkey:     {stack.environment['REDIS_URL']}")
+        self._say(f"Logs:       {stack.places.logs}")
+        if stack.shape.web:
+            self._say(f"Serving on {stack.url}")
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def _shape(options: dict[str, Any]) -> Shape:
+    if options["services_only"]:
+        return Shape.servers_only()
+    return Shape(
+        host=options["host"],
+        port=options["port"],
+        workers=options["workers"],
+        concurrency=options["concurrency"],
+        heavy=options["heavy"],
+        sweepers=options["sweepers"],
+        beat=not options["no_beat"],
+    )
+
+
+def _on_signals(stack: Supervisor, ending: threading.Event) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
+        if ending.is_set():
+            stack.hurry()
+        ending.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
