@@ -27,14 +27,19 @@ class InvalidValue(ValueError):
 
 def loads(text: bytes | str, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
     """The JSON value; raises InvalidValue for what `check` refuses, and for a key that stands twice."""
+    value = parse(text, max_bytes, max_depth)
+    _walk(value, "", max_depth, max_bytes)
+    return value
+
+
+def parse(text: bytes | str, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
+    """The JSON value before `check` has looked at it, for those who count before they look."""
     source = _decoded(text, max_bytes)
     _refuse_depth(source, max_depth)
     try:
-        value = json.loads(source, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+        return json.loads(source, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise InvalidValue("", f"not JSON: {error}") from error
-    _walk(value, "", max_depth, len(source) + 1)
-    return value
 
 
 def check(value: Any, path: str = "", *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> int:
@@ -122,14 +127,13 @@ def _items(
 ) -> Iterator[tuple[str | int, Any]]:
     if isinstance(value, list):
         return iter(enumerate(value))
-    here = _place(path, trail[1:])
     if isinstance(value, _Twice):
-        raise InvalidValue(here, f"the key {value.key!r} stands there twice")
+        raise InvalidValue(_place(path, trail[1:]), f"the key {value.key!r} stands there twice")
     for key in value:
         if not isinstance(key, str):
-            raise InvalidValue(here, f"has the key {key!r}; keys are texts")
+            raise InvalidValue(_place(path, trail[1:]), f"has the key {key!r}; keys are texts")
         if reason := _wrong(key):
-            raise InvalidValue(here, f"has a key that {reason}")
+            raise InvalidValue(_place(path, trail[1:]), f"has a key that {reason}")
     return iter(value.items())
 
 

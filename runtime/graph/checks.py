@@ -32,8 +32,8 @@ class Registered:
 class Check:
     """One run of all checks over one graph; leaves `order` and `references` behind."""
 
-    def __init__(self, data: Any, registered: Registered, limit: int) -> None:
-        self.data, self.registered, self.limit = data, registered, limit
+    def __init__(self, data: Any, registered: Registered, limit: int, node_bytes: int) -> None:
+        self.data, self.registered, self.limit, self.node_bytes = data, registered, limit, node_bytes
         self.problems: list[Problem] = []
         self.order: list[str] = []
         self.references: dict[str, set[str]] = {}
@@ -78,7 +78,10 @@ class Check:
 
     def look_at_values(self) -> None:
         try:
-            strict_json.check(self.data, max_bytes=LARGEST, max_depth=DEEPEST)
+            size = strict_json.check(self.data, max_bytes=LARGEST, max_depth=DEEPEST)
+            if size > self.node_bytes:
+                for number, node in enumerate(self.data["nodes"]):
+                    strict_json.check(node, f"nodes[{number}]", max_bytes=self.node_bytes, max_depth=DEEPEST)
         except strict_json.InvalidValue as error:
             self.report(error.path, "not_json", error.reason)
 

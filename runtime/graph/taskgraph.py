@@ -7,14 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from runtime import chain, strict_json
-from runtime.graph.checks import Check, Registered
+from runtime.graph.checks import DEEPEST, LARGEST, Check, Registered
 from runtime.graph.durations import seconds
 from runtime.graph.kinds import SHAPES, Kind
 from runtime.graph.problems import GraphInvalid, Problem
 
 LIMIT = 20_000
-MAX_BYTES = 32_000_000
-MAX_DEPTH = 64
+NODE_BYTES = 1_000_000
 COLUMNS = frozenset({"id", "kind", "join", "queue", "priority"})
 
 
@@ -69,13 +68,15 @@ class TaskGraph:
         kinds: Mapping[str, Kind] | None = None,
         functions: Collection[str] | None = None,
         limit: int = LIMIT,
+        node_bytes: int = NODE_BYTES,
     ) -> "TaskGraph":
         """The graph, or GraphInvalid with every fault and its place.
 
-        A registry that is left out is not consulted; `kinds` adds to the built-in kinds.
+        A registry that is left out is not consulted; `kinds` adds to the built-in kinds. `limit` counts
+        nodes, `node_bytes` bounds each.
         """
         value = _json(data)
-        check = Check(value, Registered(tools, dict(kinds or {}), functions), limit)
+        check = Check(value, Registered(tools, dict(kinds or {}), functions), limit, node_bytes)
         check.run()
         return cls(value, check.order, check.references)
 
@@ -146,7 +147,7 @@ def _join(join: str | dict[str, int], parents: int) -> tuple[str, int]:
 def _json(data: Mapping[str, Any] | str | bytes) -> Any:
     try:
         if isinstance(data, (str, bytes)):
-            return strict_json.loads(data, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
+            return strict_json.parse(data, LARGEST, DEEPEST)
         return data
     except strict_json.InvalidValue as error:
         raise GraphInvalid([Problem(error.path, "not_json", error.reason)]) from error
