@@ -272,6 +272,22 @@ def test_a_line_cut_off_by_a_crash_is_dropped_and_a_foreign_line_is_refused(tmp_
         EffectFile(file)
 
 
+def test_a_service_may_end_with_the_process_that_started_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "examples.payments", "--with-parent", f"--file={tmp_path}/effects"]
+    script = f"import subprocess, time; subprocess.Popen({command!r}); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        url = json.loads(parent.stdout.readline())["url"]
+        assert httpx.get(f"{url}/healthz", trust_env=False).is_success
+        parent.kill()
+        assert parent.stdout.read() == ""  # the service held the other end of the pipe until it ended
+
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz", trust_env=False)
+
+
 def test_a_port_in_use_is_said_plainly(tmp_path: Path) -> None:
     with running(tmp_path / "one.jsonl") as (payments, _):
         second = subprocess.run(
