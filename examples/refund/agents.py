@@ -6,8 +6,8 @@ from runtime.graph import Graph
 
 POLICY = (
     "You decide on refund requests of a shop. An order that was delivered or lost may be refunded in full "
-    "when it is refundable; one that is not refundable is refused. Answer with a JSON object and nothing else: "
-    '{"decision": "refund" or "refuse", "amount": number, "reason": one sentence}.'
+    "when it is refundable; one that is not refundable is refused. Answer with a JSON object and nothing "
+    'else: {"decision": "refund" or "refuse", "amount": number, "reason": one sentence}.'
 )
 
 ADVICE = {
