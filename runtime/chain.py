@@ -165,7 +165,12 @@ class Part:
 
     def commitment(self) -> str:
         """What the header holds in `sd`: base64url of the SHA-256 of the disclosure."""
-        return _base64url(hashlib.sha256(self.disclosure().encode()).digest())
+        return commitment_of(self.disclosure())
+
+
+def commitment_of(disclosure: str) -> str:
+    """The commitment that a disclosure answers to, whoever wrote it."""
+    return _base64url(hashlib.sha256(disclosure.encode("ascii")).digest())
 
 
 def salt(random: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime import expressions, strict_json
 from runtime.expressions import ExpressionInvalid
-from runtime.graph.kinds import COMMON, SHAPES, Kind, templates
+from runtime.graph.kinds import COMMON, SHAPES, Kind, outcome, templates
 from runtime.graph.problems import GraphInvalid, Problem
 
 MOST_PROBLEMS = 50
@@ -103,7 +103,7 @@ class Check:
         for number, edge in enumerate(self.data.get("edges", ())):
             path = f"edges[{number}]"
             if self._edge_is_good(edge, path):
-                same = (edge["from"], edge["to"], str(edge.get("when")).lower())
+                same = (edge["from"], edge["to"], outcome(self._kind(edge["from"]), edge.get("when")))
                 if same in seen:
                     self.report(path, "duplicate_edge", f"the same as edges[{seen[same]}]")
                 seen[same] = number
@@ -182,6 +182,8 @@ class Check:
         for key in shape.required if shape else ():
             if key not in node:
                 self.report(f"{path}.{key}", "missing_key", f"a {name} needs {key!r}")
+        if shape and shape.rule and (wrong := shape.rule.check(node)):
+            self.report(path, "bad_keys", f"this {name} {wrong}")
         self._look_up(node, path, "tool", self.registered.tools)
         self._look_up(node, path, "function", self.registered.functions)
         if kind is not None and len(self.problems) == before:
@@ -211,12 +213,16 @@ class Check:
 
     def _look_at_when(self, edge: dict[str, Any], path: str) -> None:
         when = edge.get("when")
-        node = self.data["nodes"][self.numbers[edge["from"]]]
-        allowed = self._outcomes(node["kind"])
-        text = str(when).lower() if isinstance(when, bool) else when
-        if "when" in edge and (not isinstance(text, str) or text not in allowed):
-            message = f"a {node['kind']} is not left by {_shown(when)}"
+        kind = self._kind(edge["from"])
+        allowed = self._outcomes(kind)
+        text = outcome(kind, when)
+        if "when" in edge and (when is None or not isinstance(text, str) or text not in allowed):
+            message = f"a {kind} is not left by {_shown(when)}"
             self.report(f"{path}.when", "bad_when", message, f"possible: {', '.join(sorted(allowed))}")
+
+    def _kind(self, key: str) -> str:
+        kind: str = self.data["nodes"][self.numbers[key]]["kind"]
+        return kind
 
     def _outcomes(self, kind: str) -> set[str]:
         own = (

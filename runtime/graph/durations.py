@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-PART = r"(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d|w)"
+PART = r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d|w)"
 PATTERN = rf"^(?:{PART})+$"
 LONGEST = 10 * 365 * 86400.0
 

@@ -1,6 +1,6 @@
 """What a graph knows of node kinds: their keys, the ways out of them, where expressions stand."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,14 @@ class Kind(Protocol):
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What keys mean for each other: `check` answers what is wrong with a node, or None."""
+
+    schema: Mapping[str, Any]
+    check: Callable[[Mapping[str, Any]], str | None]
+
+
+@dataclass(frozen=True)
 class Shape:
     """The keys of a built-in kind, beside the common ones."""
 
@@ -31,11 +39,23 @@ class Shape:
     outcomes: frozenset[str] = frozenset()
     default_outcome: str | None = None
     literals: frozenset[str] = frozenset()
+    rule: Rule | None = None
 
     @property
     def keys(self) -> dict[str, Field]:
         return {**self.required, **self.optional}
 
+
+def _one_prompt(node: Mapping[str, Any]) -> str | None:
+    return None if ("prompt" in node) != ("messages" in node) else "needs either a prompt or messages"
+
+
+def _timeout_too(node: Mapping[str, Any]) -> str | None:
+    return "has on_timeout but no timeout" if "on_timeout" in node and "timeout" not in node else None
+
+
+ONE_PROMPT = Rule({"oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}]}, _one_prompt)
+TIMEOUT_TOO = Rule({"dependentRequired": {"on_timeout": ["timeout"]}}, _timeout_too)
 
 COMMON: dict[str, Field] = {
     "inputs": fields.OBJECT,
@@ -62,6 +82,7 @@ SHAPES: dict[str, Shape] = {
             "parameters": fields.OBJECT,
         },
         literals=frozenset({"schema"}),
+        rule=ONE_PROMPT,
     ),
     "condition": Shape({"if": fields.TEXT}, {}, outcomes=frozenset({"true", "false"})),
     "approval": Shape(
@@ -74,12 +95,14 @@ SHAPES: dict[str, Shape] = {
         outcomes=frozenset({"approved", "rejected", "timed_out"}),
         default_outcome="approved",
         literals=frozenset({"schema", "on_timeout"}),
+        rule=TIMEOUT_TOO,
     ),
     "wait": Shape(
         {"signal": fields.TEXT},
         {"schema": fields.JSON_SCHEMA, "on_timeout": fields.ON_TIMEOUT},
         outcomes=frozenset({"timed_out"}),
         literals=frozenset({"schema"}),
+        rule=TIMEOUT_TOO,
     ),
 }
 
@@ -100,3 +123,10 @@ def node_references(node: Mapping[str, Any], literals: Iterable[str] = ()) -> se
     if node["kind"] == "condition" and isinstance(parts.get("if"), str):
         names |= expressions.names(parts.pop("if"))
     return names | expressions.references(parts)
+
+
+def outcome(kind: str, when: bool | str | None) -> str | None:
+    """An edge's `when` as text; leaving an approval without one means that it was approved."""
+    if when is None:
+        return SHAPES[kind].default_outcome if kind in SHAPES else None
+    return str(when).lower() if isinstance(when, bool) else when

@@ -1,5 +1,6 @@
 """The wire form of a TaskGraph as a JSON Schema, written from the tables that `parse` checks with."""
 
+import json
 from typing import Any
 
 from runtime.expressions import IDENTIFIER
@@ -47,6 +48,7 @@ def _shape(shape: Shape) -> dict[str, Any]:
         "required": list(shape.required),
         "properties": {**anything, **{key: field.schema for key, field in shape.keys.items()}},
         "additionalProperties": False,
+        **(shape.rule.schema if shape.rule else {}),
     }
 
 
@@ -64,3 +66,7 @@ def _edge() -> dict[str, Any]:
             },
         },
     }
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))

@@ -9,7 +9,7 @@ from typing import Any
 from runtime import chain, strict_json
 from runtime.graph.checks import DEEPEST, LARGEST, Check, Registered
 from runtime.graph.durations import seconds
-from runtime.graph.kinds import SHAPES, Kind
+from runtime.graph.kinds import Kind, outcome
 from runtime.graph.problems import GraphInvalid, Problem
 
 LIMIT = 20_000
@@ -112,13 +112,6 @@ class TaskGraph:
             parents[edge.child_key] += 1
         steps = [_step(nodes[key], parents[key], self._references[key]) for key in self._order]
         return Plan(steps, edges, self.result, self.digest)
-
-
-def outcome(kind: str, when: bool | str | None) -> str | None:
-    """An edge's `when` as text; leaving an approval without one means that it was approved."""
-    if when is None:
-        return SHAPES[kind].default_outcome if kind in SHAPES else None
-    return str(when).lower() if isinstance(when, bool) else when
 
 
 def _step(node: dict[str, Any], parents: int, references: set[str]) -> PlannedStep:
