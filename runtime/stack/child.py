@@ -27,6 +27,7 @@ class Child:
         self.wanted = False  # whether a supervisor is to start it again when it ends
         self.started_at = 0.0
         self.busy = threading.RLock()  # held while somebody starts or stops it
+        self._asked = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -63,20 +64,27 @@ class Child:
         if not came:
             raise ServerFailed(self.name, "is not ready yet, and has had its time", self.log)
 
-    def stop(self, grace: float | None = None) -> None:
-        """End it in its own manner; kill it, and what it left behind, when that takes too long."""
+    def stop(self, how: signal.Signals | None = None) -> None:
+        """End it in its own manner or another; kill it, and what it left behind, when that takes too long."""
         with self.busy:
-            self.wanted = False
+            self.ask_to_stop(how)
             if self._process is not None:
-                processes.stop(self._process, self.stop_signal, self.grace if grace is None else grace)
+                processes.reap(self._process, self.grace)
                 self.clear_leftovers()
 
-    def ask_to_stop(self) -> None:
-        """Only ask, so that several can end side by side; `stop` waits."""
+    def ask_to_stop(self, how: signal.Signals | None = None) -> None:
+        """Only ask, so that several can end side by side; `stop` waits. Asked once: some take a second time ill."""
         self.wanted = False
-        if self.alive:
-            self.signal(signal.SIGCONT)
-            self.signal(self.stop_signal)
+        if self.alive and not self._asked:
+            self._asked = True
+            self.signal(signal.SIGCONT)  # a stopped process would hear the other signal only later
+            self.signal(how or self.stop_signal)
+
+    def restart(self, how: signal.Signals | None = None) -> None:
+        """End it, by another signal if one is given, and start it again."""
+        with self.busy:
+            self.stop(how)
+            self.start()
 
     def signal(self, what: signal.Signals) -> None:
         """To this process alone, never to its group: a worker's pool must not hear what its parent decides."""
@@ -92,6 +100,11 @@ class Child:
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
+
+    def begin_log(self) -> None:
+        """Keep the log of the last stack aside."""
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.1"))
 
     def clear_leftovers(self) -> None:
         """Kill what this process started and did not take with it."""
@@ -109,5 +122,6 @@ class Child:
                 start_new_session=True,
                 **options,
             )
+        self._asked = False
         self.started_at = time.monotonic()
         self.wanted = True

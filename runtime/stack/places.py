@@ -80,7 +80,7 @@ class Places:
     def prepare(self) -> None:
         """Make the directories. Others may pass through them, so that a server's own user gets to its part."""
         try:
-            for directory in (self.checkout / ".local", self.local, self.logs):
+            for directory in (self.checkout / ".local", self.checkout / ".local" / "static", self.local, self.logs):
                 directory.mkdir(parents=True, exist_ok=True)
                 directory.chmod(0o755)
         except OSError as error:

@@ -21,13 +21,12 @@ from runtime.stack.places import DATABASE, DATABASE_USER, Places, own
 
 FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-HOW = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
 class Postgres(Child):
     """The server of one instance. `durable=False` is for tests whose data nobody will miss."""
 
-    stop_signal = signal.SIGINT
+    stop_signal = signal.SIGINT  # "fast"; SIGQUIT is "immediate", as a crash would be
     grace = 20.0
     patience = 60.0
 
@@ -85,14 +84,6 @@ class Postgres(Child):
         """Remove a database and whoever is connected to it."""
         with self.connect("postgres") as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
-
-    def restart(self, how: str = "fast") -> None:
-        """Stop, `fast` or `immediate` (as a crash would), and start again."""
-        with self.busy:
-            self.wanted = False
-            self.signal(HOW[how])
-            self.stop()
-            self.start()
 
     def clear_leftovers(self) -> None:
         """End an earlier server and backends that survived theirs: a busy one keeps the shared memory in use.

@@ -75,11 +75,8 @@ def wait_until(met: Callable[[], bool], timeout: float, pause: float = 0.02) -> 
     return True
 
 
-def stop(child: subprocess.Popen[bytes], how: signal.Signals, grace: float) -> None:
-    """End a child of our own and reap it."""
-    if child.poll() is None:
-        child.send_signal(signal.SIGCONT)  # a stopped process would take its signal only later
-        child.send_signal(how)
+def reap(child: subprocess.Popen[bytes], grace: float) -> None:
+    """Wait for a child of our own to end; kill it when it takes too long."""
     try:
         child.wait(grace)
     except subprocess.TimeoutExpired:

@@ -11,12 +11,13 @@ from pathlib import Path
 from runtime.stack.child import Child
 from runtime.stack.places import Places
 
-WORKER = "-m celery --app aetheris_project worker --without-gossip --without-mingle --without-heartbeat --loglevel INFO"
-BEAT = "-m celery --app aetheris_project beat --pidfile= --loglevel INFO"
-WEB = (
-    "-m gunicorn aetheris_project.wsgi:application --worker-class gthread --workers 1 --threads 8"
-    " --graceful-timeout 5 --no-control-socket"
-)
+CELERY = ["-W", "ignore:You're running the worker with superuser", "-m", "celery", "--app", "aetheris_project", "--quiet"]
+WORKER = [*CELERY, "worker", "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
+BEAT = [*CELERY, "beat", "--pidfile=", "--loglevel", "INFO"]
+WEB = ["-m", "gunicorn", "aetheris_project.wsgi:application", "--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+WEB += ["--graceful-timeout", "5", "--no-control-socket"]
+QUEUES = ("realtime", "default", "background")
+HEAVY = ("heavy",)
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,16 @@ class Program(Child):
         self,
         name: str,
         places: Places,
-        arguments: str,
+        arguments: list[str],
         environment: Mapping[str, str],
         *,
         serves: socket.socket | None = None,
         says_ready: bool = False,
+        waits: bool = False,
     ) -> None:
         super().__init__(name, places.logs / f"{name}.log")
-        self.command = [sys.executable, *arguments.split()]
+        self.command = [sys.executable, *arguments]
+        self.waits = waits  # may start after the others: a new stack has nothing for it to do yet
         self.checkout = places.checkout
         self.serves = serves
         self.ready_file = places.local / "ready" / name if says_ready else None
@@ -82,16 +85,19 @@ def programs(
     """The processes of this shape, in the order in which they start."""
     found = []
     if listening:
-        found.append(Program("web", places, f"{WEB} --bind fd://{listening.fileno()}", environment, serves=listening))
-    for number in range(1, shape.workers + 1):
-        found.append(_worker(f"worker-{number}", places, environment, f"threads --concurrency {shape.concurrency}"))
-    for number in range(1, shape.heavy + 1):
-        found.append(_worker(f"heavy-{number}", places, environment, "prefork --concurrency 1", queues="heavy"))
+        bind = ["--bind", f"fd://{listening.fileno()}"]
+        found.append(Program("web", places, [*WEB, *bind], environment, serves=listening))
     if has_command("sweeper", places.checkout):
         for number in range(1, shape.sweepers + 1):
-            found.append(Program(f"sweeper-{number}", places, "manage.py sweeper", environment))
+            found.append(Program(f"sweeper-{number}", places, ["manage.py", "sweeper"], environment))
+    for number in range(1, shape.workers + 1):
+        arguments = _worker(f"worker-{number}", "threads", shape.concurrency, QUEUES)
+        found.append(Program(f"worker-{number}", places, arguments, environment, says_ready=True, waits=number > 1))
+    for number in range(1, shape.heavy + 1):
+        arguments = _worker(f"heavy-{number}", "prefork", 1, HEAVY)
+        found.append(Program(f"heavy-{number}", places, arguments, environment, says_ready=True, waits=True))
     if shape.beat:
-        found.append(Program("beat", places, BEAT, environment))
+        found.append(Program("beat", places, BEAT, environment, waits=True))
     return found
 
 
@@ -109,14 +115,14 @@ def environment(places: Places, database_url: str, redis_url: str, extra: Mappin
         "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "aetheris_project.settings"),
         "PYTHONPATH": path,
         "PYTHONUNBUFFERED": "1",
+        "CELERY_SKIP_CHECKS": "1",  # they ran with the migrations
         **extra,
     }
 
 
-def _worker(name: str, places: Places, environment: Mapping[str, str], pool: str, queues: str = "") -> Program:
-    queues = queues or "realtime,default,background"
-    arguments = f"{WORKER} --hostname {name}@%h --queues {queues} --pool {pool}"
-    return Program(name, places, arguments, environment, says_ready=True)
+def _worker(name: str, pool: str, concurrency: int, queues: tuple[str, ...]) -> list[str]:
+    chosen = {"--hostname": f"{name}@%h", "--pool": pool, "--concurrency": str(concurrency), "--queues": ",".join(queues)}
+    return [*WORKER, *(part for option in chosen.items() for part in option)]
 
 
 def _answers(listening: socket.socket) -> bool:

@@ -41,13 +41,17 @@ def delay_after(previous: float, lived: float) -> float:
 
 
 class Supervisor:
-    """The stack of one instance. DATABASE_URL and REDIS_URL, where set, stand for the servers it would start."""
+    """The stack of one instance. DATABASE_URL and REDIS_URL, where set, stand for the servers it would start.
+
+    `migrate` is for callers that have Django loaded, with this very database: it spares them a process.
+    """
 
     def __init__(
         self,
         places: Places | None = None,
         shape: Shape | None = None,
         *,
+        migrate: Callable[[], object] | None = None,
         extra_environment: Mapping[str, str] | None = None,
         database: str = DATABASE,
         say: Callable[[str], None] = print,
@@ -69,6 +73,8 @@ class Supervisor:
             given.get("REDIS_URL") or self.places.redis_url,
             extra_environment or {},
         )
+        self._migrate = migrate or self._migrate_in_a_process
+        self._late: list[Program] = []
         self._echoes = echo
         self._echo: Echo | None = None
         self._lock = InstanceLock(self.places)
@@ -110,10 +116,12 @@ class Supervisor:
         self._watch = threading.Thread(target=self._keep_alive, name="supervisor", daemon=True)
         self._watch.start()
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
-        """Come back when every process serves."""
+    def wait_ready(self, timeout: float = 60.0, *, everything: bool = False) -> None:
+        """Come back when jobs can be submitted and run, or only when `everything` is up (queue `heavy`, schedules)."""
         end = time.monotonic() + timeout
-        for child in self.children.values():
+        if everything:
+            processes.wait_until(lambda: not self._late, timeout)
+        for child in list(self.children.values()):
             child.wait_ready(max(end - time.monotonic(), 0.1))
 
     def stop(self) -> None:
@@ -123,11 +131,9 @@ class Supervisor:
             self._watch.join()
         for program in self.programs:
             program.ask_to_stop()
-        for program in self.programs:
-            program.stop()
-        for server in (self.valkey, self.postgres):
-            if server is not None:
-                server.stop()
+        for child in [*self.programs, self.valkey, self.postgres]:
+            if child is not None:
+                child.stop()
         if self._echo is not None:
             self._echo.close()
         if self._listening is not None:
@@ -158,6 +164,7 @@ class Supervisor:
     def _start_servers(self) -> None:
         for server in (self.postgres, self.valkey):
             if server is not None:
+                server.begin_log()
                 self._add(server)
         if self.postgres is not None:
             self.postgres.create(self.database)
@@ -169,17 +176,21 @@ class Supervisor:
         found = programs(self.shape, self.places, self.environment, self._listening)
         if found:
             self._migrate()
+        for program in found:
+            program.begin_log()
         if self._echoes:
             self._echo = Echo([(program.name, program.log) for program in found], self.say)
+        self._late = [program for program in found if program.waits]
         for program in found:
-            self._add(program)
+            if not program.waits:
+                self._add(program)
 
     def _tell_port(self, port: int) -> None:
         if self.shape.port not in (0, port):
             self.say(f"Port {self.shape.port} is taken; serving on {port} instead.")
         self._lock.sign(f"process {os.getpid()}, {self.url}")
 
-    def _migrate(self) -> None:
+    def _migrate_in_a_process(self) -> None:
         done = self.manage("migrate", "--noinput", "--verbosity", "0", check=False)
         if done.returncode != 0:
             log = self.places.logs / "migrate.log"
@@ -187,8 +198,6 @@ class Supervisor:
             raise ServerFailed("manage.py migrate", f"ended with code {done.returncode}", log)
 
     def _add(self, child: Child) -> None:
-        if child.log.exists():
-            child.log.replace(child.log.with_suffix(".log.1"))
         self.children[child.name] = child
         child.start()
         self._write_record()
@@ -197,6 +206,8 @@ class Supervisor:
         while not self._ending.wait(0.1):
             for child in list(self.children.values()):
                 self._revive(child)
+            if self._late and all(child.ready() for child in self.children.values()):
+                self._add(self._late.pop(0))
 
     def _revive(self, child: Child) -> None:
         if not child.wanted or child.alive or not child.busy.acquire(blocking=False):

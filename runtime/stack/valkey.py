@@ -35,14 +35,6 @@ class Valkey(Child):
         """FLUSHALL: every lease and every hint is gone."""
         self.command("FLUSHALL")
 
-    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Stop it, with SIGKILL if asked, and start it again."""
-        with self.busy:
-            self.wanted = False
-            self.signal(how)
-            self.stop()
-            self.start()
-
     def command(self, line: str) -> str:
         """One command in Valkey's inline form; the first line of the answer."""
         with socket.socket(socket.AF_UNIX) as connection:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from types import FrameType
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from runtime.stack.errors import StackError
@@ -32,7 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ending = threading.Event()
-        stack = Supervisor(shape=_shape(options), say=self._say, echo=True)
+        stack = Supervisor(shape=_shape(options), say=self._say, echo=True, migrate=_migrate)
         _on_signals(stack, ending)
         try:
             with stack:
@@ -67,6 +68,10 @@ def _shape(options: dict[str, Any]) -> Shape:
         sweepers=options["sweepers"],
         beat=not options["no_beat"],
     )
+
+
+def _migrate() -> None:
+    call_command("migrate", interactive=False, verbosity=0)
 
 
 def _on_signals(stack: Supervisor, ending: threading.Event) -> None:
