@@ -21,9 +21,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Agents live in packages of their own, named here and found on the path.
-AETHERIS_APPS = env.list(
-    "AETHERIS_APPS", default=["examples.refund"] if find_spec("examples.refund") else []
-)
+AETHERIS_APPS = env.list("AETHERIS_APPS", default=["examples.refund"] if find_spec("examples.refund") else [])
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -107,7 +105,9 @@ CACHES = {
     }
 }
 
-LOGGING = logs.configuration(env.str("AETHERIS_LOG_FORMAT", default="console"), env.str("AETHERIS_LOG_LEVEL", default="INFO"))
+LOGGING = logs.configuration(
+    env.str("AETHERIS_LOG_FORMAT", default="console"), env.str("AETHERIS_LOG_LEVEL", default="INFO")
+)
 logs.configure()
 
 # What the runtime itself reads, through runtime/conf.py; its defaults are there.

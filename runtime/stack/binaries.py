@@ -63,12 +63,16 @@ def _platform() -> str:
 def _copied(directory: Path, places: Places) -> Path:
     """The same programs where the account gets to them, with the libraries that the wheel keeps beside its package."""
     package = directory.parent.parent
-    mark = hashlib.sha256(f"{directory}{(directory / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[:10]
+    mark = hashlib.sha256(f"{directory}{(directory / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[
+        :10
+    ]
     own(places.refuge)
     copy = places.refuge / f"programs-{mark}"
     if not copy.exists():
         draft = places.refuge / f"programs-{mark}.{os.getpid()}"
-        shutil.copytree(package, draft / package.name, ignore=shutil.ignore_patterns("__pycache__", "include"))
+        shutil.copytree(
+            package, draft / package.name, ignore=shutil.ignore_patterns("__pycache__", "include")
+        )
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, draft / libraries.name)

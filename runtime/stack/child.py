@@ -111,7 +111,9 @@ class Child:
         if self._process is not None:
             processes.finish(processes.session_of(self._process.pid), signal.SIGKILL, grace=1)
 
-    def _spawn(self, command: list[str], environment: Mapping[str, str] | None = None, **options: Any) -> None:
+    def _spawn(
+        self, command: list[str], environment: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 command,

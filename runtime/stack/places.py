@@ -79,8 +79,10 @@ class Places:
 
     def prepare(self) -> None:
         """Make the directories. Others may pass through them, so that a server's own user gets to its part."""
+        top = self.checkout / ".local"
+        between = [path for path in reversed(self.local.parents) if path.is_relative_to(top)]
         try:
-            for directory in (self.checkout / ".local", self.checkout / ".local" / "static", self.local, self.logs):
+            for directory in (*between, top / "static", self.local, self.logs):
                 directory.mkdir(parents=True, exist_ok=True)
                 directory.chmod(0o755)
         except OSError as error:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -20,7 +21,6 @@ from runtime.stack.errors import ServerFailed
 from runtime.stack.places import DATABASE, DATABASE_USER, Places, own
 
 FLEETING = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
 
 
 class Postgres(Child):
@@ -52,7 +52,9 @@ class Postgres(Child):
         if not self.data.exists():
             self._initialise()
         self.clear_leftovers()
-        self._spawn([str(self.programs / "postgres"), "-D", str(self.data), *self._options()], **self._as_account())
+        self._spawn(
+            [str(self.programs / "postgres"), "-D", str(self.data), *self._options()], **self._as_account()
+        )
         self.wait_ready()
         self.create(DATABASE)
 
@@ -83,7 +85,9 @@ class Postgres(Child):
     def drop(self, database: str) -> None:
         """Remove a database and whoever is connected to it."""
         with self.connect("postgres") as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+            )
 
     def clear_leftovers(self) -> None:
         """End an earlier server and backends that survived theirs: a busy one keeps the shared memory in use.
@@ -132,7 +136,9 @@ class Postgres(Child):
         draft.mkdir(mode=0o700)
         self.account.give(draft)
         try:
-            self._run("initdb", "-D", str(draft), "-U", DATABASE_USER, "--auth=trust", "-E", "UTF8", *self._locale())
+            self._run(
+                "initdb", "-D", str(draft), "-U", DATABASE_USER, "--auth=trust", "-E", "UTF8", *self._locale()
+            )
         except subprocess.CalledProcessError as error:
             self.log.write_bytes(error.stdout)
             raise ServerFailed("initdb", f"ended with code {error.returncode}", self.log) from error
@@ -157,7 +163,7 @@ class Postgres(Child):
         return [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
 
     def _run(self, program: str, *arguments: str) -> str:
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
             [str(self.programs / program), *arguments],
             check=True,
             stdout=subprocess.PIPE,
@@ -166,5 +172,5 @@ class Postgres(Child):
         )
         return done.stdout.decode(errors="replace")
 
-    def _as_account(self) -> dict[str, object]:
+    def _as_account(self) -> dict[str, Any]:
         return {"cwd": "/", **self.account.for_subprocess}

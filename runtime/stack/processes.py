@@ -32,7 +32,9 @@ class Identity:
         """The process, as long as it is the same one and runs."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 0.1 and process.status() != psutil.STATUS_ZOMBIE
+            same = (
+                abs(process.create_time() - self.started) < 0.1 and process.status() != psutil.STATUS_ZOMBIE
+            )
             return process if same else None
         except psutil.NoSuchProcess:
             return None

@@ -11,10 +11,36 @@ from pathlib import Path
 from runtime.stack.child import Child
 from runtime.stack.places import Places
 
-CELERY = ["-W", "ignore:You're running the worker with superuser", "-m", "celery", "--app", "aetheris_project", "--quiet"]
-WORKER = [*CELERY, "worker", "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO"]
+CELERY = [
+    "-W",
+    "ignore:You're running the worker with superuser",
+    "-m",
+    "celery",
+    "--app",
+    "aetheris_project",
+    "--quiet",
+]
+WORKER = [
+    *CELERY,
+    "worker",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+    "--loglevel",
+    "INFO",
+]
 BEAT = [*CELERY, "beat", "--pidfile=", "--loglevel", "INFO"]
-WEB = ["-m", "gunicorn", "aetheris_project.wsgi:application", "--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+WEB = [
+    "-m",
+    "gunicorn",
+    "aetheris_project.wsgi:application",
+    "--worker-class",
+    "gthread",
+    "--workers",
+    "1",
+    "--threads",
+    "8",
+]
 WEB += ["--graceful-timeout", "5", "--no-control-socket"]
 QUEUES = ("realtime", "default", "background")
 HEAVY = ("heavy",)
@@ -92,7 +118,9 @@ def programs(
             found.append(Program(f"sweeper-{number}", places, ["manage.py", "sweeper"], environment))
     for number in range(1, shape.workers + 1):
         arguments = _worker(f"worker-{number}", "threads", shape.concurrency, QUEUES)
-        found.append(Program(f"worker-{number}", places, arguments, environment, says_ready=True, waits=number > 1))
+        found.append(
+            Program(f"worker-{number}", places, arguments, environment, says_ready=True, waits=number > 1)
+        )
     for number in range(1, shape.heavy + 1):
         arguments = _worker(f"heavy-{number}", "prefork", 1, HEAVY)
         found.append(Program(f"heavy-{number}", places, arguments, environment, says_ready=True, waits=True))
@@ -105,7 +133,9 @@ def has_command(name: str, checkout: Path) -> bool:
     return (checkout / "runtime" / "management" / "commands" / f"{name}.py").exists()
 
 
-def environment(places: Places, database_url: str, redis_url: str, extra: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    places: Places, database_url: str, redis_url: str, extra: Mapping[str, str]
+) -> dict[str, str]:
     """What every process of the stack is told."""
     path = os.pathsep.join(filter(None, [str(places.checkout), os.environ.get("PYTHONPATH")]))
     return {
@@ -121,7 +151,12 @@ def environment(places: Places, database_url: str, redis_url: str, extra: Mappin
 
 
 def _worker(name: str, pool: str, concurrency: int, queues: tuple[str, ...]) -> list[str]:
-    chosen = {"--hostname": f"{name}@%h", "--pool": pool, "--concurrency": str(concurrency), "--queues": ",".join(queues)}
+    chosen = {
+        "--hostname": f"{name}@%h",
+        "--pool": pool,
+        "--concurrency": str(concurrency),
+        "--queues": ",".join(queues),
+    }
     return [*WORKER, *(part for option in chosen.items() for part in option)]
 
 

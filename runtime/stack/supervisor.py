@@ -87,7 +87,9 @@ class Supervisor:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     @property
@@ -107,7 +109,7 @@ class Supervisor:
         self.places.prepare()
         self._lock.take()
         try:
-            self._finish_predecessors()
+            finish_predecessors(self.places, self.say)
             self._start_servers()
             self._start_programs()
         except BaseException:
@@ -147,7 +149,9 @@ class Supervisor:
             if program.alive:
                 program.kill()
 
-    def manage(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def manage(
+        self, *arguments: str, check: bool = True, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of manage.py against this stack."""
         return subprocess.run(
             [sys.executable, str(self.places.checkout / "manage.py"), *arguments],
@@ -157,8 +161,7 @@ class Supervisor:
             timeout=timeout,
             text=True,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
         )
 
     def _start_servers(self) -> None:
@@ -230,21 +233,27 @@ class Supervisor:
 
     def _write_record(self) -> None:
         found = [child.identity for child in self.children.values()]
-        record = {"supervisor": os.getpid(), "processes": [each.to_json() for each in found if each is not None]}
+        record = {
+            "supervisor": os.getpid(),
+            "processes": [each.to_json() for each in found if each is not None],
+        }
         draft = self.places.record.with_suffix(".draft")
         draft.write_text(json.dumps(record, indent=1))
         draft.replace(self.places.record)
 
-    def _finish_predecessors(self) -> None:
-        """End what a supervisor left that was killed itself. Servers clear up after themselves when they start."""
-        try:
-            record = json.loads(self.places.record.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            return
-        recorded = [Identity(**each) for each in record["processes"] if each["name"] not in ("postgres", "valkey")]
-        running = [process for each in recorded if (process := each.process) is not None]
-        if running:
-            self.say(f"Ending {len(running)} processes that an earlier stack left behind.")
-        processes.finish(running, signal.SIGTERM, grace=5)
-        for each in recorded:
-            processes.finish(processes.session_of(each.pid), signal.SIGKILL, grace=1)
+
+def finish_predecessors(places: Places, say: Callable[[str], None]) -> None:
+    """End what a supervisor left that was killed itself. Servers clear up after themselves when they start."""
+    try:
+        record = json.loads(places.record.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return
+    recorded = [
+        Identity(**each) for each in record["processes"] if each["name"] not in ("postgres", "valkey")
+    ]
+    running = [process for each in recorded if (process := each.process) is not None]
+    if running:
+        say(f"Ending {len(running)} processes that an earlier stack left behind.")
+    processes.finish(running, signal.SIGTERM, grace=5)
+    for each in recorded:
+        processes.finish(processes.session_of(each.pid), signal.SIGKILL, grace=1)

@@ -23,13 +23,28 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default=Shape.host, help="address to serve on (default: %(default)s)")
-        parser.add_argument("--port", type=int, default=Shape.port, help="or the next free one (default: %(default)s)")
-        parser.add_argument("--workers", type=int, default=Shape.workers, help="workers with threads (default: %(default)s)")
-        parser.add_argument("--concurrency", type=int, default=Shape.concurrency, help="threads each (default: %(default)s)")
-        parser.add_argument("--heavy", type=int, default=Shape.heavy, help="processes for the queue `heavy` (default: %(default)s)")
+        parser.add_argument(
+            "--port", type=int, default=Shape.port, help="or the next free one (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--workers", type=int, default=Shape.workers, help="workers with threads (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--concurrency", type=int, default=Shape.concurrency, help="threads each (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--heavy",
+            type=int,
+            default=Shape.heavy,
+            help="processes for the queue `heavy` (default: %(default)s)",
+        )
         parser.add_argument("--sweepers", type=int, default=Shape.sweepers, help="(default: %(default)s)")
         parser.add_argument("--no-beat", action="store_true", help="run no schedules")
-        parser.add_argument("--services-only", action="store_true", help="PostgreSQL and Valkey alone, without our own processes")
+        parser.add_argument(
+            "--services-only",
+            action="store_true",
+            help="PostgreSQL and Valkey alone, without our own processes",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         ending = threading.Event()

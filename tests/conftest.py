@@ -1,0 +1,51 @@
+"""Fixtures for every test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from runtime.stack.places import Places
+from runtime.stack.programs import Shape
+from runtime.stack.supervisor import Supervisor
+from tests import services
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[services.Servers]:
+    """PostgreSQL and Valkey. Whoever asks for the database has them already."""
+    with services.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(servers: services.Servers) -> None:
+    """pytest-django asks for this before it makes the test database."""
+
+
+@pytest.fixture(scope="session")
+def stack_environment() -> dict[str, str]:
+    """What the processes of `stack` are told beside their addresses; overridden where tests bring their own agents."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def running_stack(stack_environment: dict[str, str]) -> Iterator[Supervisor]:
+    """Real processes with default settings on durable servers of their own; nothing in it is the test process's."""
+    supervisor = Supervisor(
+        Places(instance=f"{services.slot().instance}/stack"),
+        Shape(port=0),
+        extra_environment={"DJANGO_SETTINGS_MODULE": "aetheris_project.settings", **stack_environment},
+        use_given_servers=False,
+    )
+    with supervisor:
+        yield supervisor
+
+
+@pytest.fixture
+def stack(running_stack: Supervisor) -> Iterator[Supervisor]:
+    """The running stack, whole at the beginning of each test whatever the one before did to it."""
+    running_stack.wait_ready(everything=True)
+    yield running_stack
+    for child in running_stack.children.values():
+        if child.alive:
+            child.resume()
