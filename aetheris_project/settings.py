@@ -146,7 +146,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "queue_order_strategy": "priority",
     "client_name": "aetheris",
 }
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "aetheris_project.beat:OnlyScheduler"
 CELERY_TIMEZONE = "UTC"
 # Connections live as long as the thread or process that opened them: see aetheris_project/celery.py.
 CELERY_DB_REUSE_MAX = 1_000_000_000
