@@ -83,7 +83,8 @@ def value_of(expression: str, names: Mapping[str, Any]) -> Any:
 
 def references(template: Any) -> set[str]:
     """The root names that a template's expressions speak of; raises ExpressionInvalid."""
-    return set().union(*(compiled(source).names for _, source in sources(template)))
+    parts = (part for _, text in texts(template) for part in _split(text))
+    return set().union(*(compiled(part.text).names for part in parts if isinstance(part, Source)))
 
 
 def is_identifier(text: str) -> bool:
@@ -96,19 +97,17 @@ def names(expression: str) -> frozenset[str]:
     return compiled(expression).names
 
 
-def sources(template: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Each expression in a template, with its place."""
+def texts(template: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each text in a template that holds an expression, with its place."""
     match template:
         case str() if "${" in template:
-            for part in _split(template):
-                if isinstance(part, Source):
-                    yield path, part.text
+            yield path, template
         case dict():
             for key, value in template.items():
-                yield from sources(value, f"{path}.{key}" if path else str(key))
+                yield from texts(value, f"{path}.{key}" if path else str(key))
         case list():
             for number, value in enumerate(template):
-                yield from sources(value, f"{path}[{number}]")
+                yield from texts(value, f"{path}[{number}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +244,7 @@ def _closing(text: str, start: int) -> int:
 
 def _free_names(source: str) -> frozenset[str]:
     """The names that no macro binds: `x` is not free in `items.all(x, x > 0)`."""
-    tokens = [token for token in TOKEN.finditer(source)]
+    tokens = list(TOKEN.finditer(source))
     free: set[str] = set()
     bound: list[str | None] = []
     for number, token in enumerate(tokens):

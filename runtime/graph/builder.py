@@ -83,35 +83,39 @@ class Graph:
         self._edges: list[dict[str, Any]] = []
         self._result: Any = None
 
-    def tool(self, id: str, tool: str, **keys: Any) -> Node:
+    def tool(self, id: str, tool: str, /, **keys: Any) -> Node:
         """A call of a registered tool. Keywords that are not common keys are its inputs."""
         return self._with_inputs(id, "tool", {"tool": tool}, keys)
 
-    def function(self, id: str, function: str | Callable[..., Any], **keys: Any) -> Node:
+    def function(self, id: str, function: str | Callable[..., Any], /, **keys: Any) -> Node:
         """A registered Python function, by name or itself. Other keywords are its inputs."""
         name = function if isinstance(function, str) else _registered_name(function)
         return self._with_inputs(id, "function", {"function": name}, keys)
 
-    def llm(self, id: str, prompt: str | None = None, **keys: Any) -> Node:
+    def llm(self, id: str, /, prompt: str | None = None, **keys: Any) -> Node:
         """A model call: a prompt or `messages`, and `model`, `system`, `schema`, `temperature`, …"""
         return self.node(id, "llm", prompt=prompt, **keys)
 
-    def condition(self, id: str, expression: str, **keys: Any) -> Node:
+    def condition(self, id: str, expression: str, /, **keys: Any) -> Node:
         """A CEL expression that is true or false; leave it by `.when(True)` and `.when(False)`."""
         return self.node(id, "condition", **{"if": expression}, **keys)
 
-    def approval(self, id: str, prompt: str, **keys: Any) -> Node:
+    def approval(self, id: str, /, prompt: str, **keys: Any) -> Node:
         """Ask a person; leave it by `.approved`, `.rejected`, `.timed_out`."""
         return self.node(id, "approval", prompt=prompt, **keys)
 
-    def wait(self, id: str, signal: str, **keys: Any) -> Node:
+    def wait(self, id: str, /, signal: str, **keys: Any) -> Node:
         """Wait for a signal by name, with a `timeout` and what happens `on_timeout`."""
         return self.node(id, "wait", signal=signal, **keys)
 
-    def node(self, id: str, kind: str, **keys: Any) -> Node:
+    def node(self, id: str, kind: str, /, **keys: Any) -> Node:
         """A node of any kind, such as one of your own."""
         stated = {name: _wire(value) for name, value in keys.items() if value is not None}
         self._nodes.append({"id": id, "kind": kind, **stated})
+        return Node(self, id)
+
+    def handle(self, id: str) -> Node:
+        """The node of this id, to draw edges with."""
         return Node(self, id)
 
     def edge(self, parent: Exit | str, child: Exit | str, when: When = None) -> None:
@@ -146,9 +150,13 @@ class Graph:
         parents: dict[str, list[str]] = {node["id"]: [] for node in self._nodes}
         for edge in self._edges:
             parents.setdefault(edge["to"], []).append(edge["from"])
+        place = {key: number for number, key in enumerate(parents)}
         implied = []
         for node in self._nodes:
-            for name in sorted(_references(node) & parents.keys()):
+            known = (name for name in _references(node) if name in place)
+            for name in sorted(
+                known, key=place.__getitem__, reverse=True
+            ):  # the nearest may lead to the others
                 if name != node["id"] and not _is_upstream(name, node["id"], parents):
                     parents[node["id"]].append(name)
                     implied.append({"from": name, "to": node["id"]})

@@ -4,7 +4,7 @@ Every stage is linear in the size of the graph and runs only on what the stage b
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ EDGES_PER_NODE = 20
 SHOWN = 8
 DEEPEST = 64
 LARGEST = 32_000_000
+
+Reader = Callable[[str], Set[str]]
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,13 @@ class Check:
         for number, node in enumerate(self.data["nodes"]):
             key, parents = node["id"], set(self.parents[node["id"]])
             self.references[key] = set()
-            for path, source in _sources(node, self._literals(node)):
-                for name in self._names(source, f"nodes[{number}].{path}"):
-                    self.references[key].add(name)
-                    if name != "input" and name not in parents:
-                        far.append((key, name, f"nodes[{number}].{path}"))
-        for path, source in expressions.sources(self.data.get("result"), "result"):
-            self._names(source, path)
+            for path, read, text in _expressions(node, self._literals(node)):
+                place = f"nodes[{number}].{path}"
+                names = self._names(read, text, place)
+                self.references[key] |= names
+                far += [(key, name, place) for name in names - parents if name != "input"]
+        for path, text in expressions.texts(self.data.get("result"), "result"):
+            self._names(expressions.references, text, path)
         self._look_upstream(far)
 
     # What the stages ask
@@ -163,8 +165,9 @@ class Check:
 
     def _look_at_node(self, node: dict[str, Any], path: str) -> None:
         name = node.get("kind")
-        kind = self.registered.kinds.get(name) if isinstance(name, str) else None
-        shape = SHAPES.get(name) if isinstance(name, str) else None
+        if not isinstance(name, str) or not name:
+            return self.report(f"{path}.kind", "missing_key", "a node needs a kind")
+        kind, shape = self.registered.kinds.get(name), SHAPES.get(name)
         if shape is None and kind is None:
             known = ", ".join(sorted({*SHAPES, *self.registered.kinds}))
             return self.report(
@@ -205,18 +208,23 @@ class Check:
         for key in edge.keys() - {"from", "to", "when"}:
             self.report(f"{path}.{key}", "unknown_key", f"unknown key {key!r}", "known: from, to, when")
         for end in ("from", "to"):
-            if not isinstance(edge.get(end), str) or edge[end] not in self.numbers:
-                self.report(f"{path}.{end}", "unknown_node", f"there is no node {_shown(edge.get(end))}")
+            key = edge.get(end)
+            if not isinstance(key, str) or not expressions.is_identifier(key):
+                self.report(f"{path}.{end}", "bad_id", f"must be the id of a node, not {_shown(key)}")
+            elif key not in self.numbers:
+                self.report(f"{path}.{end}", "unknown_node", f"there is no node {_shown(key)}")
         if len(self.problems) == before:
             self._look_at_when(edge, path)
         return len(self.problems) == before
 
     def _look_at_when(self, edge: dict[str, Any], path: str) -> None:
         when = edge.get("when")
+        if "when" in edge and not isinstance(when, (str, bool)):
+            return self.report(f"{path}.when", "bad_value", "must be true, false or a text")
         kind = self._kind(edge["from"])
         allowed = self._outcomes(kind)
         text = outcome(kind, when)
-        if "when" in edge and (when is None or not isinstance(text, str) or text not in allowed):
+        if "when" in edge and text not in allowed:
             message = f"a {kind} is not left by {_shown(when)}"
             self.report(f"{path}.when", "bad_when", message, f"possible: {', '.join(sorted(allowed))}")
 
@@ -244,16 +252,15 @@ class Check:
             key = next(parent for parent in self.parents[key] if parent in stuck)
         return [key, *reversed(trail[at[key] :])]
 
-    def _names(self, source: str, path: str) -> Iterator[str]:
+    def _names(self, read: Reader, text: str, path: str) -> Set[str]:
         try:
-            names = expressions.names(source)
+            names = read(text)
         except ExpressionInvalid as error:
-            return self.report(path, "bad_expression", str(error))
-        for name in sorted(names):
-            if name == "input" or name in self.numbers:
-                yield name
-            else:
-                self.report(path, "unknown_reference", f"there is no node {name!r} to refer to")
+            self.report(path, "bad_expression", str(error))
+            return frozenset()
+        for name in sorted(name for name in names if name != "input" and name not in self.numbers):
+            self.report(path, "unknown_reference", f"there is no node {name!r} to refer to")
+        return names
 
     def _look_upstream(self, far: list[tuple[str, str, str]]) -> None:
         """Carries one bit for each node referred to from afar along the edges: linear, whatever the shape."""
@@ -272,11 +279,12 @@ class Check:
                 self.report(path, "not_upstream", f"{name!r} does not come before {key!r}", hint)
 
 
-def _sources(node: dict[str, Any], literals: Collection[str]) -> Iterator[tuple[str, str]]:
+def _expressions(node: dict[str, Any], literals: Collection[str]) -> Iterator[tuple[str, Reader, str]]:
     parts = templates(node, literals)
     if node["kind"] == "condition":
-        yield "if", parts.pop("if")
-    yield from expressions.sources(parts)
+        yield "if", expressions.names, parts.pop("if")
+    for path, text in expressions.texts(parts):
+        yield path, expressions.references, text
 
 
 def _arrows(cycle: list[str]) -> str:

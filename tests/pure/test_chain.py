@@ -28,7 +28,12 @@ def history(*facts: dict[str, Any], **parts: Part) -> History:
     held = {int(name[1:]): [part] for name, part in parts.items()}
     events: list[SealedEvent] = []
     for seq, fact in enumerate(facts, start=1):
-        header = {"at": f"2026-11-22T15:00:0{seq}.000000Z", "job": "j1", "log": "test", "tenant": "acme"}
+        header: dict[str, Any] = {
+            "at": f"2026-11-22T15:00:0{seq}.000000Z",
+            "job": "j1",
+            "log": "test",
+            "tenant": "acme",
+        }
         header |= {"seq": seq, "prev": events[-1].digest.hex() if events else GENESIS, "v": 1}
         header |= {"sd": sorted(part.commitment() for part in held.get(seq, ()))}
         events.append(seal(header | {"type": "note_added"} | fact))

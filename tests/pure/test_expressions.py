@@ -1,5 +1,6 @@
 """Data flows by references and CEL; what cannot be read or has no value says so, and where."""
 
+import contextlib
 import json
 import sys
 import threading
@@ -228,9 +229,7 @@ def test_many_threads_share_one_program() -> None:
 def test_long_texts_are_read_in_linear_time(text: str) -> None:
     began = time.monotonic()
 
-    try:
+    with contextlib.suppress(ExpressionInvalid):
         references(text)
-    except ExpressionInvalid:
-        pass
 
     assert time.monotonic() - began < 1
