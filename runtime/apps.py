@@ -1,6 +1,7 @@
 """Django's view of the runtime."""
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class RuntimeConfig(AppConfig):
@@ -9,3 +10,7 @@ class RuntimeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     name = "runtime"
     verbose_name = "Aetheris"
+
+    def ready(self) -> None:
+        for module in ("nodes", "tools", "agents"):
+            autodiscover_modules(module)

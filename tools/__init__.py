@@ -1,1 +1,25 @@
-"""What a tool is. Knows nothing of jobs."""
+"""What a tool is: a typed function with a declared effect on the outside. Knows nothing of jobs."""
+
+from tools.answers import Absent, CannotTell, Happened, Verdict
+from tools.errors import NotSent, Refused, ToolArgumentsInvalid, ToolError
+from tools.registry import get, names, register, registered
+from tools.tool import Policy, Tool, ToolContext, tool
+
+__all__ = [
+    "Absent",
+    "CannotTell",
+    "Happened",
+    "NotSent",
+    "Policy",
+    "Refused",
+    "Tool",
+    "ToolArgumentsInvalid",
+    "ToolContext",
+    "ToolError",
+    "Verdict",
+    "get",
+    "names",
+    "register",
+    "registered",
+    "tool",
+]

@@ -1,0 +1,23 @@
+"""The nouns, with their verbs."""
+
+from runtime.models.effect import Effect
+from runtime.models.event import Blob, Event, EventPart
+from runtime.models.job import Job
+from runtime.models.ledger import LedgerEntry
+from runtime.models.signal import Signal, Wait
+from runtime.models.step import Edge, Step
+from runtime.models.worker import Worker
+
+__all__ = [
+    "Blob",
+    "Edge",
+    "Effect",
+    "Event",
+    "EventPart",
+    "Job",
+    "LedgerEntry",
+    "Signal",
+    "Step",
+    "Wait",
+    "Worker",
+]

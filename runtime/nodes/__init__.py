@@ -1,0 +1,15 @@
+"""Node kinds. Each is one class with `validate(config)` and `run(step, context)`; custom kinds register here too."""
+
+from runtime.nodes.approval import ApprovalNode
+from runtime.nodes.base import Node
+from runtime.nodes.condition import ConditionNode
+from runtime.nodes.function import FunctionNode
+from runtime.nodes.llm import LlmNode
+from runtime.nodes.registry import get, register, registered
+from runtime.nodes.tool import ToolNode
+from runtime.nodes.wait import WaitNode
+
+for _node in (ToolNode(), LlmNode(), FunctionNode(), ConditionNode(), ApprovalNode(), WaitNode()):
+    register(_node)
+
+__all__ = ["Node", "get", "register", "registered"]

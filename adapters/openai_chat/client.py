@@ -1,0 +1,66 @@
+"""The client behind `llm` nodes. One request, no retry of its own: retries are rows."""
+
+import os
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from runtime.conf import settings
+from tools import NotSent, Refused
+
+REFUSED = frozenset({400, 401, 403, 404, 405, 410, 413, 415, 422})
+LATER = frozenset({425, 429, 503})
+
+_local = threading.local()
+
+
+def complete(request: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
+    """Ask for one chat completion.
+
+    Answers `{content, model, finish_reason, usage: {input_tokens, output_tokens}, id}`. Raises `NotSent` when the
+    service cannot be reached or asks to come back later, `Refused` for a request that it will never take.
+    """
+    try:
+        answer = _client().post("chat/completions", json=dict(request), timeout=timeout)
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise NotSent(f"the model service at {_client().base_url} cannot be reached: {error}") from error
+    if answer.status_code in LATER:
+        raise NotSent(f"the model service is busy ({answer.status_code})", retry_after=_retry_after(answer))
+    if answer.status_code in REFUSED:
+        raise Refused(f"the model service refused the request ({answer.status_code}): {answer.text[:500]}")
+    answer.raise_for_status()
+    return _record(answer.json())
+
+
+def _record(body: Mapping[str, Any]) -> dict[str, Any]:
+    choice = body["choices"][0]
+    usage = body.get("usage") or {}
+    record = {
+        "content": choice["message"].get("content"),
+        "model": body.get("model"),
+        "finish_reason": choice.get("finish_reason"),
+        "id": body.get("id"),
+        "usage": {"input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")},
+    }
+    if calls := choice["message"].get("tool_calls"):
+        record["tool_calls"] = calls
+    return record
+
+
+def _client() -> httpx.Client:
+    """One connection pool per thread, made anew after a fork."""
+    if getattr(_local, "pid", None) != os.getpid():
+        base = settings().model_base_url or "https://api.openai.com/v1"
+        key = settings().model_api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        _local.client = httpx.Client(base_url=base.rstrip("/") + "/", headers=headers)
+        _local.pid = os.getpid()
+    return _local.client  # type: ignore[no-any-return]
+
+
+def _retry_after(answer: httpx.Response) -> timedelta | None:
+    value = answer.headers.get("Retry-After", "")
+    return timedelta(seconds=int(value)) if value.isdigit() else None

@@ -1,0 +1,117 @@
+"""Agents and step functions that installed apps declare in their `agents.py`."""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
+
+import tools
+from runtime import nodes
+from runtime.conf import settings
+from runtime.exceptions import AgentNotFound, FunctionNotFound
+from runtime.graph import Graph, TaskGraph
+
+GraphFunction = Callable[[], Graph]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A named, versioned plan. Its graph is built and checked once per process."""
+
+    name: str
+    version: str
+    function: GraphFunction
+
+    @property
+    def description(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    @cached_property
+    def graph(self) -> TaskGraph:
+        """Raises `GraphInvalid` with every fault and its place."""
+        return parse(self.function().build())
+
+
+@dataclass(frozen=True)
+class StepFunction:
+    """A plain or async Python function that a `function` node runs."""
+
+    name: str
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+_agents: dict[str, Agent] = {}
+_functions: dict[str, StepFunction] = {}
+
+
+def agent(name: str, *, version: str = "1") -> Callable[[GraphFunction], GraphFunction]:
+    """Register a function that builds an agent's graph.
+
+    Raise the version with every change that running jobs must not see; a job keeps the graph it began with.
+    """
+
+    def register(function: GraphFunction) -> GraphFunction:
+        _agents[name] = Agent(name, version, function)
+        return function
+
+    return register
+
+
+@overload
+def step(function: Callable[..., Any]) -> StepFunction: ...
+@overload
+def step(*, name: str) -> Callable[[Callable[..., Any]], StepFunction]: ...
+def step(
+    function: Callable[..., Any] | None = None, *, name: str | None = None
+) -> StepFunction | Callable[[Callable[..., Any]], StepFunction]:
+    """Register a step function: `def score(context, amount): …`. It may be run again after a crash.
+
+    So what it does must be repeatable or recorded: see the step contract in the documentation.
+    """
+
+    def register(function: Callable[..., Any]) -> StepFunction:
+        declared = StepFunction(name or function.__name__, function)
+        _functions[declared.name] = declared
+        return declared
+
+    return register(function) if function is not None else register
+
+
+def get(name: str) -> Agent:
+    try:
+        return _agents[name]
+    except KeyError:
+        raise AgentNotFound(name, sorted(_agents)) from None
+
+
+def registered() -> dict[str, Agent]:
+    return dict(_agents)
+
+
+def function(name: str) -> StepFunction:
+    try:
+        return _functions[name]
+    except KeyError:
+        raise FunctionNotFound(name, sorted(_functions)) from None
+
+
+def parse(data: Any) -> TaskGraph:
+    """Check a graph in wire form against what is registered here. Raises `GraphInvalid`."""
+    return TaskGraph.parse(
+        data,
+        tools=tools.names(),
+        kinds=nodes.registered(),
+        functions=list(_functions),
+        limit=settings().max_nodes,
+    )
+
+
+def ad_hoc(data: Any) -> tuple[TaskGraph, str]:
+    """A graph that came with the request, and the version that names it."""
+    graph = parse(data)
+    return graph, hashlib.sha256(graph.digest.encode()).hexdigest()[:12]

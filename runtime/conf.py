@@ -1,0 +1,81 @@
+"""The settings of the runtime: one `AETHERIS` namespace with typed defaults, read here and nowhere else."""
+
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Durations are seconds, sizes are bytes."""
+
+    log_name: str = "aetheris"
+    """Name of this deployment: part of every event header. ASCII."""
+
+    lease_seconds: float = 5.0
+    """How long a lease lives without a heartbeat. Shorter rescues sooner and tolerates shorter pauses."""
+    heartbeat_seconds: float = 1.0
+    sweep_seconds: float = 1.0
+    rehint_seconds: float = 1.0
+    """A ready step that nobody claimed is sent again after this time, then after twice as long each time."""
+    rehint_cap_seconds: float = 60.0
+
+    step_timeout_seconds: float = 600.0
+    max_attempts: int = 5
+    backoff_seconds: float = 1.0
+    backoff_cap_seconds: float = 300.0
+    """Wait before retry n is `backoff * 2**(n-1)`, at most the cap, with up to half of it as jitter."""
+
+    keep_job_seconds: float = 5.0
+    """How long a worker may go on with one job before it hands it back, so that no job starves the others."""
+    drain_seconds: float = 20.0
+    """Grace time on SIGTERM: running steps finish within it."""
+    threads: int = 16
+    sweeper_threads: int = 4
+
+    max_value_bytes: int = 8 * 1024 * 1024
+    max_depth: int = 100
+    max_nodes: int = 20_000
+
+    redis_timeout_seconds: float = 1.0
+    redis_breaker_seconds: float = 2.0
+    """After an error Redis is not asked again for this long."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    model_base_url: str = ""
+    model_api_key: str = ""
+    model_name: str = "gpt-4o-mini"
+    model_timeout_seconds: float = 60.0
+    model_client: str = "adapters.openai_chat.complete"
+    """Dotted path of what answers `llm` nodes; the runtime reaches adapters only this way."""
+
+    always_grant_leases: bool = False
+    """Test only: every lease is granted and none is ever seen as lost. Outcomes must not change."""
+    crash_at: str = ""
+    """Test only: a crash point and a flag file, see `runtime.ports.kill_at`."""
+    queues: tuple[str, ...] = field(default=("realtime", "default", "background"))
+    """Queues a worker serves when it goes on with a job by itself."""
+
+
+@cache
+def settings() -> Settings:
+    given: dict[str, Any] = getattr(django_settings, "AETHERIS", {})
+    known = {f.name for f in fields(Settings)}
+    unknown = sorted(set(given) - {name.upper() for name in known})
+    if unknown:
+        raise ImproperlyConfigured(
+            f"AETHERIS has unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(n.upper() for n in known))}."
+        )
+    return Settings(**{name.lower(): value for name, value in given.items()})
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "AETHERIS":
+        settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="aetheris.conf")

@@ -1,0 +1,179 @@
+"""What a running step may use: its inputs, tools, models, and recorded clock, random and ids."""
+
+from __future__ import annotations
+
+import random as _random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from runtime import clock, expressions, ports, strict_json
+from runtime.callees import ModelCallee, tool_callee
+from runtime.conf import settings
+from runtime.invocations import Intent, Invocation, Settlement, bounded
+
+if TYPE_CHECKING:
+    from runtime.exceptions import CallInDoubt
+    from runtime.models import Step
+
+
+class Context:
+    """One attempt of one step. Values that it hands out are recorded, so a later attempt gets the same ones."""
+
+    def __init__(
+        self,
+        step: Step,
+        names: Mapping[str, Any],
+        *,
+        settle_at_once: bool = True,
+        ridden: tuple[Intent, dict[str, Any]] | None = None,
+    ) -> None:
+        self.step = step
+        self.names = names
+        """`input` and the results of the steps that this one refers to."""
+        self.unsettled: list[Settlement] = []
+        self.doubts: list[CallInDoubt] = []
+        """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
+        self.fresh_effects: list[dict[str, Any]] = []
+        self._settle_at_once = settle_at_once
+        self._ridden = ridden
+        self._ordinals: Counter[str] = Counter()
+        self._recorded: dict[tuple[str, int], Any] | None = None
+        self._deadline = time.monotonic() + step.timeout
+        self._cancelled = threading.Event()
+
+    # Inputs
+
+    @property
+    def input(self) -> Any:
+        """The job's input."""
+        return self.names["input"]
+
+    @property
+    def resume(self) -> dict[str, Any] | None:
+        """What woke the step: `{"outcome": "signalled", "payload": …}` or `{"outcome": "timed_out"}`."""
+        return self.step.resume
+
+    def evaluate(self, template: Any) -> Any:
+        """A value in which `${…}` stands for expressions. Raises `ExpressionFailed`."""
+        return expressions.evaluate(template, self.names)
+
+    def condition(self, expression: str) -> Any:
+        return expressions.value_of(expression, self.names)
+
+    # Effects outside
+
+    def tool(self, name: str, /, **arguments: Any) -> Any:
+        """Call a registered tool through the ledger; a recorded result is never asked for again."""
+        return self.call_tool(name, arguments, call=self._call_name(name))
+
+    def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str) -> Any:
+        if self._ridden and self._ridden[0].call == call:
+            intent, answer = self._ridden
+            self._ridden = None
+            return Invocation(self, intent, answer).result()
+        callee = tool_callee(name)
+        checked = callee.tool.checked(arguments)
+        bounded(checked, f"{self.step.key}.inputs")
+        return Invocation(self, self._intent(call, callee, checked)).result()
+
+    def model(self, request: Mapping[str, Any], *, call: str | None = None) -> Any:
+        """Ask a model through the ledger. `request` is a chat completion request; the answer is its record."""
+        call = call or self._call_name("llm")
+        if self._ridden and self._ridden[0].call == call:
+            intent, answer = self._ridden
+            self._ridden = None
+            return Invocation(self, intent, answer).result()
+        return Invocation(
+            self, self._intent(call, ModelCallee(str(request.get("model"))), dict(request))
+        ).result()
+
+    # Recorded values
+
+    def now(self) -> datetime:
+        """The time, recorded: a retry gets the same."""
+        return datetime.fromisoformat(self.record("now", lambda: clock.now().isoformat()))
+
+    def random(self) -> float:
+        return float(self.record("random", lambda: _random.Random(ports.token_bytes(16)).random()))
+
+    def uuid4(self) -> UUID:
+        return UUID(self.record("uuid4", lambda: str(UUID(bytes=ports.token_bytes(16), version=4))))
+
+    def record(self, name: str, function: Callable[[], Any]) -> Any:
+        """The JSON value of `function`, computed once: later attempts get the recorded one.
+
+        For values without an effect outside. They are written with the step's next durable write.
+        """
+        ordinal = self._ordinals[f"effect:{name}"]
+        self._ordinals[f"effect:{name}"] += 1
+        recorded = self._load_recorded()
+        if (name, ordinal) not in recorded:
+            value = function()
+            strict_json.check(
+                value,
+                f"{self.step.key}.{name}",
+                max_bytes=settings().max_value_bytes,
+                max_depth=settings().max_depth,
+            )
+            recorded[name, ordinal] = value
+            self.fresh_effects.append({"name": name, "ordinal": ordinal, "value": value})
+        return recorded[name, ordinal]
+
+    # The step's own life
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Until the deadline of this attempt."""
+        return self._deadline - time.monotonic()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was asked to end, or the step is no longer ours. A long step looks now and then."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Pause for a moment; True if the step was cancelled meanwhile. For long waits use a timer node."""
+        return self._cancelled.wait(min(seconds, max(0.0, self.remaining_seconds)))
+
+    # For invocations and recording
+
+    def settle(self, settlement: Settlement) -> None:
+        """At once in a `function` step; with the step's record where the call is all the step does."""
+        if self._settle_at_once:
+            with self.step.turn(worker=self.step.worker_id) as turn:
+                settlement(turn)
+        else:
+            self.unsettled.append(settlement)
+
+    def _intent(self, call: str, callee: Any, arguments: Any) -> Intent:
+        self._flush_effects()
+        return Intent.make(
+            self.step.tenant, self.step.job_id, self.step.pk, self.step.key, call, callee, arguments
+        )
+
+    def _flush_effects(self) -> None:
+        """Recorded values are durable before anything leaves that may depend on them."""
+        if self.fresh_effects:
+            with self.step.turn(worker=self.step.worker_id) as turn:
+                turn.effects(self.step, self.fresh_effects)
+            self.fresh_effects = []
+
+    def _call_name(self, name: str) -> str:
+        ordinal = self._ordinals[f"call:{name}"]
+        self._ordinals[f"call:{name}"] += 1
+        return name if ordinal == 0 else f"{name}.{ordinal}"
+
+    def _load_recorded(self) -> dict[tuple[str, int], Any]:
+        if self._recorded is None:
+            # A first attempt has recorded nothing yet.
+            rows = self.step.effects.values_list("name", "ordinal", "value") if self.step.attempt > 1 else ()
+            self._recorded = {(name, ordinal): value for name, ordinal, value in rows}
+        return self._recorded

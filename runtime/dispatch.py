@@ -1,0 +1,81 @@
+"""Hints: messages that tell workers which steps may be claimed. Lost ones cost time, never data.
+
+A hint leaves after commit, with socket timeouts, one attempt and a circuit breaker: a broker that is away
+must not block a worker or a request. The sweeper sends again what nobody claimed.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import structlog
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError as BrokerError
+
+from runtime.conf import settings
+from runtime.ports import CrashPoint, crash_point
+
+logger = structlog.get_logger(__name__)
+
+RUN_STEPS = "aetheris.run_steps"
+MOST_MESSAGES = 64
+"""Of one turn and queue. More steps share messages; workers that finish claim ready siblings anyway."""
+
+
+class Breaker:
+    """Open after an error: nothing is asked for a while, so that a dead broker costs one timeout, not one per call."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._lock = threading.Lock()
+        self.failures = 0
+
+    @property
+    def is_open(self) -> bool:
+        return time.monotonic() < self._until
+
+    def trip(self) -> None:
+        with self._lock:
+            self.failures += 1
+            self._until = time.monotonic() + settings().redis_breaker_seconds
+
+    def reset(self) -> None:
+        self._until = 0.0
+
+
+breaker = Breaker()
+
+
+def hint_after_commit(released: Sequence[tuple[int, str]]) -> None:
+    """Send hints for (step id, queue) pairs once the surrounding transaction, if any, has committed."""
+    transaction.on_commit(lambda: hint(released), robust=True)
+
+
+def hint(released: Iterable[tuple[int, str]]) -> bool:
+    """Send hints now. False when the broker could not be reached: the sweeper will see to it."""
+    crash_point(CrashPoint.BEFORE_HINT)
+    if breaker.is_open:
+        return False
+    by_queue: dict[str, list[int]] = defaultdict(list)
+    for step_id, queue in released:
+        by_queue[queue].append(step_id)
+    try:
+        with current_app.producer_or_acquire() as producer:
+            for queue, ids in by_queue.items():
+                messages = min(len(ids), MOST_MESSAGES)
+                for first in range(messages):
+                    current_app.send_task(
+                        RUN_STEPS,
+                        args=[ids[first::messages]],
+                        queue=queue,
+                        producer=producer,
+                        retry=False,
+                        ignore_result=True,
+                    )
+    except (BrokerError, OSError) as error:
+        breaker.trip()
+        logger.warning("hint_not_sent", error=str(error), steps=sum(map(len, by_queue.values())))
+        return False
+    return True

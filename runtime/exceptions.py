@@ -1,0 +1,149 @@
+"""Typed errors. Each builds its own message: what happened, where, and the way out where there is one."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+
+class AetherisError(Exception):
+    """Base of every error that the runtime raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class StaleAttempt(AetherisError):
+    """Somebody else moved the step first: a write of an attempt that no longer holds it was refused."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"Refused: {detail}. Another worker, a rescue or a cancel was first; nothing was written."
+        )
+
+
+class JobNotFound(AetherisError):
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"There is no job {job_id}. `manage.py jobs` lists the jobs.")
+
+
+class StepNotFound(AetherisError):
+    def __init__(self, step: object) -> None:
+        super().__init__(f"There is no step {step}.")
+
+
+class JobFinished(AetherisError):
+    """The job has ended, so the request cannot act on it any more."""
+
+    def __init__(self, job_id: UUID, status: str, asked: str) -> None:
+        super().__init__(f"Job {job_id} is {status}: it cannot {asked} any more. The request was recorded.")
+
+
+class AgentNotFound(AetherisError):
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        listed = ", ".join(known) or "none is registered"
+        super().__init__(
+            f"No agent is named {name!r} (known: {listed}). Agents live in agents.py of an installed app."
+        )
+        self.name = name
+
+
+class ToolNotFound(AetherisError):
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        listed = ", ".join(known) or "none is registered"
+        super().__init__(
+            f"No tool is named {name!r} (known: {listed}). Tools live in tools.py of an installed app."
+        )
+        self.name = name
+
+
+class KindNotFound(AetherisError):
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"No node kind is named {kind!r}. Custom kinds live in nodes.py of an installed app."
+        )
+
+
+class FunctionNotFound(AetherisError):
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        listed = ", ".join(known) or "none is registered"
+        super().__init__(
+            f"No step function is named {name!r} (known: {listed}). Mark it with @step in agents.py."
+        )
+
+
+class InputInvalid(AetherisError):
+    """A value from outside was refused. `path` names the place, such as `input.items[3].name`."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class IdempotencyConflict(AetherisError):
+    """The same idempotency key came with another request."""
+
+    def __init__(self, key: str, job_id: object) -> None:
+        super().__init__(
+            f"Idempotency key {key!r} belongs to job {job_id}, which was submitted with another agent or input. "
+            "Use a new key for a new request."
+        )
+        self.job_id = job_id
+
+
+class Permanent(AetherisError):
+    """Raised by a step or tool: trying again cannot help, so the step fails at once."""
+
+
+class FingerprintMismatch(Permanent):
+    """One call, two sets of arguments: the step is not deterministic."""
+
+    def __init__(self, step: str, call: str) -> None:
+        super().__init__(
+            f"Step {step!r} repeats call {call!r} with other arguments than those recorded. "
+            "A retried step must make the same calls: take changing values from the context."
+        )
+
+
+class CallRefused(AetherisError):
+    """The outside answered that nothing was done, or nothing was sent."""
+
+    def __init__(self, tool: str, error: dict[str, Any]) -> None:
+        super().__init__(f"Tool {tool!r} was refused: {error.get('message', '')}")
+        self.error = error
+
+
+class CallInDoubt(AetherisError):
+    """It cannot be told whether a call happened; a person decides, or the tool's verify hook."""
+
+    def __init__(self, step: str, call: str, reason: str, *, retry_in: float | None = None) -> None:
+        super().__init__(
+            f"Whether call {call!r} of step {step!r} happened is not known ({reason}). "
+            "Resolve it with `manage.py resolve`, on the job's page or through the API."
+        )
+        self.call = call
+        self.reason = reason
+        self.retry_in = retry_in
+        """Seconds after which the tool's own declaration may settle it; None when only a person can."""
+
+
+class ApprovalRefused(AetherisError):
+    """The user may not decide this approval, or it is decided already."""
+
+
+class ApprovalInvalid(AetherisError):
+    """The answer does not fit the approval's schema; the wait stays open."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class LeaseUnavailable(AetherisError):
+    """Redis cannot be asked. The lease only saves work, so callers go on without it."""
+
+
+class ResultNeeded(AetherisError):
+    """Internal: the job ends with this turn and its result expression must be evaluated first."""

@@ -1,0 +1,270 @@
+"""Running steps: claim, perform, record, and go on with what follows. A plain function, knows nothing of Celery.
+
+No transaction is open while a step's code runs. Recording is not the step: a database error while recording
+is answered by reading again and recording the same outcome, never by running the code again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+
+from runtime import nodes, policies, strict_json
+from runtime.conf import settings
+from runtime.context import Context
+from runtime.exceptions import (
+    AetherisError,
+    CallInDoubt,
+    CallRefused,
+    FingerprintMismatch,
+    Permanent,
+    StaleAttempt,
+)
+from runtime.expressions import ExpressionFailed, ExpressionInvalid
+from runtime.invocations import Intent, describe
+from runtime.models import Job, Step
+from runtime.models.step import claim
+from runtime.outcomes import CancelJob, Completed, Failed, Outcome, Retry, Waiting
+from runtime.ports import CrashPoint, crash_point
+from runtime.strict_json import InvalidValue
+from runtime.turn import Turn, TurnAnswer
+from tools import ToolArgumentsInvalid
+
+if TYPE_CHECKING:
+    from runtime.incarnation import Incarnation
+
+logger = structlog.get_logger(__name__)
+
+PERMANENT = (
+    Permanent,
+    ExpressionFailed,
+    ExpressionInvalid,
+    InvalidValue,
+    ToolArgumentsInvalid,
+    FingerprintMismatch,
+)
+KEPT_RESULTS = 256
+"""Results of earlier steps that a chain keeps in memory; older ones are read again when they are needed."""
+
+
+@dataclass
+class Run:
+    """A job in the hands of one worker: the claimed step, and what is known of the steps before it."""
+
+    job: Job
+    step: Step
+    following: dict[str, Any] | None
+    results: dict[str, Any]
+    ridden: tuple[Intent, dict[str, Any]] | None = None
+    intent: Intent | None = field(default=None)
+    """The call that the next claim will carry, if it claims the step that it was made for."""
+
+    @classmethod
+    def begin(cls, answer: TurnAnswer) -> Run:
+        claimed = answer["claimed"]
+        job = Job(**claimed["job"])
+        return cls(job, _step(claimed, job), claimed["next"], claimed["results"])
+
+    def go_on(self, answer: TurnAnswer) -> Run | None:
+        claimed = answer.get("claimed")
+        if claimed is None:
+            return None
+        ridden = (self.intent, answer["entry"]) if self.intent and answer.get("entry") else None
+        return Run(self.job, _step(claimed, self.job), claimed["next"], self.results, ridden)
+
+    def names(self, refs: list[str]) -> dict[str, Any]:
+        """`input` and the results that `refs` name, read where this worker did not make them itself."""
+        missing = [key for key in refs if key not in self.results]
+        if missing:
+            self.results.update(
+                Step.objects.filter(job=self.job, key__in=missing).values_list("key", "result")
+            )
+        return {"input": self.job.input, **{key: self.results.get(key) for key in refs}}
+
+    def remember(self, result: Any) -> None:
+        self.results[self.step.key] = result
+        while len(self.results) > KEPT_RESULTS:
+            self.results.pop(next(iter(self.results)))
+
+
+def _step(claimed: dict[str, Any], job: Job) -> Step:
+    columns = {
+        name: value
+        for name, value in claimed.items()
+        if name not in ("next", "job", "results", "job_id", "worker_id")
+    }
+    return Step(job=job, worker_id=UUID(claimed["worker_id"]), **columns)
+
+
+def run_step(step_id: int, worker: Incarnation) -> int:
+    """Claim a step, run it, and go on with the job while that is fair. Returns the number of steps run."""
+    crash_point(CrashPoint.BEFORE_CLAIM)
+    answer = claim(step_id, worker.id, held=worker.held_ids())
+    if answer is None:
+        return 0
+    run: Run | None = Run.begin(answer)
+    give_back = time.monotonic() + settings().keep_job_seconds
+    count = 0
+    while run is not None:
+        crash_point(CrashPoint.AFTER_CLAIM)
+        try:
+            with worker.holding(run.step) as told_to_cancel:
+                context, outcome = perform(run, told_to_cancel)
+                crash_point(CrashPoint.BEFORE_RECORD)
+                answer = record(
+                    run, context, outcome, worker, go_on=time.monotonic() < give_back and not worker.draining
+                )
+        except StaleAttempt as stale:
+            logger.warning(
+                "stale_attempt",
+                job=str(run.job.id),
+                step=run.step.key,
+                attempt=run.step.attempt,
+                detail=str(stale),
+            )
+            return count
+        crash_point(CrashPoint.AFTER_RECORD)
+        count += 1
+        run = run.go_on(answer)
+    return count
+
+
+def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome]:
+    """Run the step's node. Every ending is a value; only a lost claim is an exception."""
+    step = run.step
+    node = nodes.get(step.kind)
+    context = Context(step, {}, settle_at_once=not node.settles_with_record, ridden=run.ridden)
+    bind(context)
+    try:
+        context.names = run.names(step.refs)
+        outcome = node.run(step, context)
+        if isinstance(outcome, Completed):
+            strict_json.check(
+                outcome.result,
+                f"{step.key} result",
+                max_bytes=settings().max_value_bytes,
+                max_depth=settings().max_depth,
+            )
+    except StaleAttempt:
+        raise
+    except (
+        BaseException
+    ) as error:  # a step may raise anything, SystemExit included; it ends the step, not the worker
+        outcome = outcome_of(error, step)
+    if context.doubts and not isinstance(outcome, Waiting):
+        outcome = _in_doubt(context.doubts[0], step)
+    return context, outcome
+
+
+def outcome_of(error: BaseException, step: Step) -> Outcome:
+    """What an exception means for its step."""
+    match error:
+        case CallInDoubt():
+            return _in_doubt(error, step)
+        case CallRefused(error=refusal):
+            if refusal.get("permanent"):
+                return Failed(refusal)
+            after = refusal.get("retry_after")
+            return Retry(refusal, timedelta(seconds=after) if after is not None else None)
+        case _ if isinstance(error, PERMANENT):
+            return Failed(describe(error))
+        case _:
+            return Retry({**describe(error), "traceback": _frames(error)})
+
+
+def _in_doubt(doubt: CallInDoubt, step: Step) -> Outcome:
+    """The tool's declaration gets its chances; after them, or without one, a person decides."""
+    if doubt.retry_in is None or step.is_spent:
+        return Waiting(kind="unknown", name=doubt.call, prompt=doubt.reason)
+    error = {"type": "CallInDoubt", "message": doubt.reason}
+    return Retry(error, timedelta(seconds=doubt.retry_in) if doubt.retry_in else None)
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Where it was raised: file, line and function, without the values that a source line may show."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[-12:]]
+
+
+def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *, go_on: bool) -> TurnAnswer:
+    """Write the outcome, and in the same transaction claim what follows."""
+    step = run.step
+    turn = Turn(step.job_id, worker=worker.id)
+    if context.fresh_effects:
+        turn.effects(step, context.fresh_effects)
+    for settlement in context.unsettled:
+        settlement(turn)
+    match outcome:
+        case Completed(result, branch):
+            turn.complete(step, result, branch=branch)
+            run.remember(result)
+        case Retry(error) if step.is_spent:
+            turn.fail(step, error)
+        case Retry(error, after):
+            turn.retry(step, error, after=after or _backoff(step))
+        case Failed(error):
+            turn.fail(step, error)
+        case Waiting():
+            turn.park(step, outcome)
+        case CancelJob(reason):
+            turn.job("cancel", "operator_acted", data={"verb": "cancel", "step": step.key, "reason": reason})
+            turn.hand_back(step, "job cancelled")
+    if go_on:
+        run.intent = _next_intent(run) if isinstance(outcome, Completed) else None
+        turn.claim(
+            run.following["id"] if run.following else None, queues=worker.queues, held=worker.held_ids(),
+            intent=run.intent.as_operation() if run.intent else None,
+        )  # fmt: skip
+    try:
+        return turn.commit()
+    except StaleAttempt:
+        _settle_alone(context)
+        raise
+
+
+def _backoff(step: Step) -> timedelta:
+    return policies.backoff(step.failures + 1, step.config.get("retry", {}), random.random())
+
+
+def _next_intent(run: Run) -> Intent | None:
+    """The call that the next step begins with, so that it is durable with the claim and costs no commit of its own."""
+    following = run.following
+    if following is None:
+        return None
+    try:
+        node = nodes.get(following["kind"])
+        names = run.names(following["refs"])
+        return node.intent(
+            run.job.tenant, run.job.id, following["id"], following["key"], following["config"], names
+        )
+    except (AetherisError, ValueError) as error:
+        # The step itself will meet the same fault and report it as its own.
+        logger.debug("intent_not_prepared", step=following["key"], error=str(error))
+        return None
+
+
+def _settle_alone(context: Context) -> None:
+    """The fence refused the decision; the evidence of what was done outside is still welcome."""
+    for settlement in context.unsettled:
+        turn = Turn(context.step.job_id, worker=context.step.worker_id)
+        settlement(turn)
+        for operation in list(turn.ops):
+            waiting_for = f"unknown:{operation['call']}#{operation['generation']}"
+            turn.resume(context.step, {"outcome": "resolved"}, waiting_for=waiting_for, optional=True)
+        try:
+            turn.commit()
+        except StaleAttempt as stale:
+            logger.warning(
+                "late_evidence_refused",
+                job=str(context.step.job_id),
+                step=context.step.key,
+                detail=str(stale),
+            )

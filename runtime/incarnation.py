@@ -1,0 +1,201 @@
+"""A worker as the runtime sees it: one incarnation per process start, with a heartbeat thread of its own.
+
+Each heartbeat writes the incarnation's row, with the steps it holds, and reads which of them were fenced or
+whose job was asked to end: only that answer cancels a step. Then it extends the leases in one round trip, or
+sets them where they are absent, so that an emptied Redis cancels and rescues nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError, connection
+
+from runtime import leases
+from runtime.conf import settings
+from runtime.context import Context
+from runtime.exceptions import LeaseUnavailable, StaleAttempt
+from runtime.models import Step
+from runtime.models.base import new_id
+from runtime.turn import Turn
+
+logger = structlog.get_logger(__name__)
+
+BEAT = """
+WITH beat AS (
+  INSERT INTO aetheris_worker (id, name, host, pid, role, started_at, heartbeat_at, holding, draining_at)
+    VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(role)s, aetheris_now(), aetheris_now(), %(holding)s,
+            CASE WHEN %(draining)s THEN aetheris_now() END)
+  ON CONFLICT (id) DO UPDATE SET heartbeat_at = aetheris_now(), holding = excluded.holding, stopped_at = NULL,
+    draining_at = coalesce(aetheris_worker.draining_at, excluded.draining_at)
+)
+SELECT s.id, s.attempt, s.status = 'running' AND s.worker_id = %(id)s AS ours, j.ending_as IS NOT NULL AS ending
+  FROM aetheris_step s JOIN aetheris_job j ON j.id = s.job_id WHERE s.id = ANY(%(held)s)
+"""
+
+
+@dataclass
+class Held:
+    """A step in the hands of this process."""
+
+    step: Step
+    context: Context | None = None
+    lost_since: float | None = None
+
+
+@dataclass
+class Incarnation:
+    role: str = "worker"
+    queues: tuple[str, ...] = field(default_factory=lambda: settings().queues)
+    name: str = field(
+        default_factory=lambda: os.environ.get("AETHERIS_PROCESS") or f"{socket.gethostname()}:{os.getpid()}"
+    )
+    id: UUID = field(default_factory=new_id)
+    drain_requested: Callable[[], bool] = lambda: False
+    """Asked at each heartbeat: pool children learn of a SIGTERM to their parent this way."""
+
+    def __post_init__(self) -> None:
+        self._held: dict[int, Held] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._drain_until: float | None = None
+
+    # Life
+
+    def start(self) -> None:
+        """The row is written before the first claim can name it."""
+        self._beat()
+        self._thread = threading.Thread(target=self._run, name="aetheris-heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say goodbye: what is still held is handed back, and the row shows that the process ended in order."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=settings().heartbeat_seconds * 2)
+        self.hand_back("the worker stopped")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE aetheris_worker SET stopped_at = aetheris_now(), holding = '{}' WHERE id = %s",
+                [self.id],
+            )
+
+    def drain(self) -> None:
+        """Claim nothing more; running steps have the grace time to finish."""
+        if self._drain_until is None:
+            self._drain_until = time.monotonic() + settings().drain_seconds
+            logger.info("worker_drains", worker=str(self.id), holding=len(self._held))
+
+    @property
+    def draining(self) -> bool:
+        if self._drain_until is None and self.drain_requested():
+            self.drain()
+        return self._drain_until is not None
+
+    # What it holds
+
+    @contextmanager
+    def holding(self, step: Step) -> Iterator[Callable[[Context], None]]:
+        held = Held(step)
+        with self._lock:
+            self._held[step.pk] = held
+
+        def bind(context: Context) -> None:
+            held.context = context
+
+        try:
+            yield bind
+        finally:
+            with self._lock:
+                if self._held.get(step.pk) is held:
+                    del self._held[step.pk]
+
+    def held_ids(self) -> list[int]:
+        with self._lock:
+            return list(self._held)
+
+    def hand_back(self, why: str) -> None:
+        """Return running steps to the queue without counting a failure; their threads' writes are fenced from now on."""
+        with self._lock:
+            held = list(self._held.values())
+        for one in held:
+            try:
+                with Turn(one.step.job_id, worker=self.id) as turn:
+                    turn.hand_back(one.step, why)
+                logger.info("step_handed_back", job=str(one.step.job_id), step=one.step.key)
+            except StaleAttempt:
+                continue  # it was recorded meanwhile
+
+    # The heartbeat
+
+    def _run(self) -> None:
+        pause = settings().heartbeat_seconds
+        while not self._stop.wait(pause):
+            try:
+                self._beat()
+            except DatabaseError as error:
+                logger.warning("heartbeat_failed", worker=str(self.id), error=str(error).strip())
+                connection.close()
+            if self._drain_until is not None and time.monotonic() > self._drain_until:
+                self._end_drain()
+        connection.close()
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = dict(self._held)
+        answer = self._write(held)
+        for step_id, one in held.items():
+            attempt, ours, ending = answer.get(step_id, (None, False, False))
+            if attempt == one.step.attempt and ours and not ending:
+                continue
+            if one.context is not None:
+                one.context.cancel()
+            if not ours or attempt != one.step.attempt:
+                one.lost_since = one.lost_since or time.monotonic()
+        self._extend_leases(held)
+        self._leave_if_stuck(held)
+
+    def _write(self, held: dict[int, Held]) -> dict[int, tuple[int, bool, bool]]:
+        holding = {str(step_id): one.step.attempt for step_id, one in held.items() if one.lost_since is None}
+        row = {
+            "id": self.id, "name": self.name, "host": socket.gethostname(), "pid": os.getpid(), "role": self.role,
+            "holding": json.dumps(holding), "draining": self.draining, "held": list(held),
+        }  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(BEAT, row)
+            return {step_id: (attempt, ours, ending) for step_id, attempt, ours, ending in cursor.fetchall()}
+
+    def _extend_leases(self, held: dict[int, Held]) -> None:
+        pairs = [(step_id, one.step.attempt) for step_id, one in held.items() if one.lost_since is None]
+        if not pairs:
+            return
+        try:
+            leases.extend(self.id, pairs)
+        except LeaseUnavailable as error:
+            logger.warning("leases_not_extended", worker=str(self.id), error=str(error))
+
+    def _leave_if_stuck(self, held: dict[int, Held]) -> None:
+        """Threads that never returned from steps taken from them: with too many, a fresh process does better."""
+        limit = time.monotonic() - settings().lease_seconds
+        stuck = sum(1 for one in held.values() if one.lost_since is not None and one.lost_since < limit)
+        if stuck >= max(1, settings().threads // 2) and not self.draining:
+            logger.error("worker_stuck", worker=str(self.id), threads=stuck)
+            self.drain()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _end_drain(self) -> None:
+        """The grace time is over: threads that still run keep nothing but their memory."""
+        self.stop()
+        logger.warning("drain_over", worker=str(self.id))
+        os._exit(0)

@@ -1,0 +1,316 @@
+"""A tool or model call through the ledger: the intent is durable before the first byte leaves.
+
+The promise: a call that is not declared safe to repeat is sent at most once. What a call ended in is
+written as *committed*, *refused* (provably no effect) or *unknown*; an unknown is settled by the tool's own
+declaration or by a person, never by a guess. See docs/design/effects.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from runtime import chain, strict_json
+from runtime.conf import settings
+from runtime.exceptions import CallInDoubt, CallRefused, FingerprintMismatch, Permanent, StaleAttempt
+from runtime.ports import CrashPoint, crash_point
+from runtime.states import EntryState
+from runtime.turn import Turn, facts, part
+from tools import Absent, Happened, Policy, ToolError
+
+if TYPE_CHECKING:
+    from runtime.context import Context
+
+NAMESPACE = uuid5(NAMESPACE_URL, "https://aetheris.invalid/ledger")
+
+JSON = Any
+
+
+class Callee(Protocol):
+    """What is called: a tool, or a model."""
+
+    name: str
+    kind: str
+    policy: Policy
+    called_event: str
+    returned_event: str
+    arguments_part: str
+    result_part: str
+
+    def send(self, context: Context, key: UUID, arguments: JSON) -> JSON: ...
+
+    @property
+    def has_verify(self) -> bool: ...
+
+    def verdict(self, key: UUID, arguments: JSON) -> Any: ...
+
+    def usage(self, result: JSON) -> dict[str, Any] | None: ...
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One intended call of one step. Its key is the same on every attempt and every machine."""
+
+    step_id: int
+    step_key: str
+    call: str
+    callee: Callee
+    arguments: JSON
+    idempotency_key: UUID
+    generation: int = 0
+
+    @classmethod
+    def make(
+        cls,
+        tenant: str,
+        job_id: UUID,
+        step_id: int,
+        step_key: str,
+        call: str,
+        callee: Callee,
+        arguments: JSON,
+        generation: int = 0,
+    ) -> Intent:
+        key = uuid5(NAMESPACE, f"{tenant}/{job_id}/{step_key}/{call}/{generation}")
+        return cls(step_id, step_key, call, callee, arguments, key, generation)
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(chain.canonical([self.callee.name, self.arguments])).hexdigest()
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        return {"step": self.step_id, "key": self.step_key, "call": self.call, "generation": self.generation}
+
+    def as_operation(self, attempt: int | None = None) -> dict[str, Any]:
+        policy = self.callee.policy
+        data = {
+            **{k: v for k, v in self.entry.items() if k in ("call", "generation")},
+            "entry": "started", "idempotency_key": str(self.idempotency_key), "name": self.callee.name,
+        }  # fmt: skip
+        operation: dict[str, Any] = {
+            **self.entry, "kind": self.callee.kind, "name": self.callee.name, "state": "started", "fingerprint": self.fingerprint,
+            "idempotency_key": str(self.idempotency_key), "send_within": policy.timeout, "type": self.callee.called_event,
+            "policy": {
+                "read_only": policy.read_only, "idempotent": policy.idempotent, "timeout": policy.timeout,
+                "key_window": policy.key_window.total_seconds() if policy.key_window else None,
+            },
+            **facts(data, [part(self.callee.arguments_part, self.arguments)]),
+        }  # fmt: skip
+        if attempt is not None:
+            operation["attempt"] = attempt
+        return operation
+
+
+Settlement = Callable[[Turn], None]
+
+
+class Invocation:
+    """The life of one call within one attempt of its step."""
+
+    def __init__(self, context: Context, intent: Intent, answer: dict[str, Any] | None = None) -> None:
+        self.context = context
+        self.intent = intent
+        self._answer = answer
+        """What the ledger said, where the intent rode in the commit that claimed the step."""
+
+    def result(self) -> JSON:
+        """The recorded result, or that of a call made now.
+
+        Raises `CallRefused` when nothing happened, `CallInDoubt` when that cannot be told, `FingerprintMismatch`
+        when the step repeats a call with other arguments, `StaleAttempt` when the step is no longer ours.
+        """
+        answer = self._answer or self._intend()
+        if answer["inserted"]:
+            return self._send()
+        recorded = answer["entry"]
+        if recorded["fingerprint"] != self.intent.fingerprint:
+            raise FingerprintMismatch(self.intent.step_key, self.intent.call)
+        return self._resume(recorded)
+
+    def _intend(self) -> dict[str, Any]:
+        crash_point(CrashPoint.BEFORE_INTENT)
+        turn = Turn(self.context.step.job_id, worker=self.context.step.worker_id)
+        turn.intend(self.intent.as_operation(self.context.step.attempt))
+        return turn.commit()["answers"][0]  # type: ignore[no-any-return]
+
+    def _resume(self, recorded: dict[str, Any]) -> JSON:
+        age, sent = timedelta(seconds=recorded["age"]), timedelta(seconds=recorded["sent_age"])
+        match EntryState(recorded["state"]):
+            case EntryState.COMMITTED | EntryState.COMPENSATED:
+                return recorded["result"]
+            case EntryState.REFUSED:
+                self._start_again(EntryState.REFUSED)
+                return self._send()
+            case EntryState.STARTED if recorded["attempt"] == self.context.step.attempt:
+                raise StaleAttempt(
+                    f"call {self.intent.call} of step {self.intent.step_key} is being made already"
+                )
+            case EntryState.STARTED:
+                reason = f"attempt {recorded['attempt']} was lost during the call"
+                self._settle_now(partial(self._to_unknown, reason, recorded["attempt"]))
+                return self._out_of_doubt(reason, age, sent)
+            case EntryState.UNKNOWN:
+                return self._out_of_doubt(
+                    (recorded["error"] or {}).get("message", "the outcome was lost"), age, sent
+                )
+            case EntryState.ABANDONED:
+                raise Permanent(
+                    f"Call {self.intent.call!r} of step {self.intent.step_key!r} was abandoned by a person."
+                )
+            case _:
+                following = Intent.make(
+                    self.context.step.tenant, self.context.step.job_id, self.intent.step_id, self.intent.step_key, self.intent.call,
+                    self.intent.callee, self.intent.arguments, self.intent.generation + 1,
+                )  # fmt: skip
+                return Invocation(self.context, following).result()
+
+    def _out_of_doubt(self, reason: str, age: timedelta, sent: timedelta) -> JSON:
+        """What the tool declares decides; without a declaration a person does."""
+        callee = self.intent.callee
+        send_window = timedelta(seconds=callee.policy.timeout)
+        match callee.verdict(self.intent.idempotency_key, self.intent.arguments):
+            case Happened(result):
+                self._settle_now(partial(self._reconcile, result))
+                return result
+            case Absent(fencing=fencing) if fencing or sent > send_window:
+                # Without a fence the request of a lost caller might still arrive, until its time to send is over.
+                self._settle_now(self._proved_absent)
+                self._start_again(EntryState.REFUSED)
+                return self._send()
+            case Absent():
+                raise self._doubt(reason, retry_in=(send_window - sent).total_seconds() + 1)
+        if callee.policy.may_repeat(age):
+            self._start_again(EntryState.UNKNOWN)
+            return self._send()
+        raise self._doubt(reason)
+
+    def _doubt(self, reason: str, *, retry_in: float | None = None) -> CallInDoubt:
+        doubt = CallInDoubt(
+            self.intent.step_key, f"{self.intent.call}#{self.intent.generation}", reason, retry_in=retry_in
+        )
+        self.context.doubts.append(doubt)
+        return doubt
+
+    def _send(self) -> JSON:
+        crash_point(CrashPoint.AFTER_INTENT)
+        callee = self.intent.callee
+        # Nothing has been sent yet: a call that could not end before the step's deadline is not begun.
+        if self.context.remaining_seconds <= 0 or self.context.cancelled:
+            error = {
+                "type": "NotSent",
+                "message": "the step was cancelled or its time was over before the call was sent",
+            }
+            self.context.settle(partial(self._refuse, error))
+            raise CallRefused(callee.name, error)
+        try:
+            result = callee.send(self.context, self.intent.idempotency_key, self.intent.arguments)
+            strict_json.check(
+                result,
+                f"{callee.name} result",
+                max_bytes=settings().max_value_bytes,
+                max_depth=settings().max_depth,
+            )
+        except ToolError as refused:
+            error = describe(refused)
+            if refused.retry_after is not None:
+                error["retry_after"] = refused.retry_after.total_seconds()
+            error["permanent"] = refused.permanent
+            self.context.settle(partial(self._refuse, error))
+            raise CallRefused(callee.name, error) from refused
+        except Exception as error:
+            return self._failed(error)
+        crash_point(CrashPoint.AFTER_CALL)
+        self.context.settle(partial(self._commit, result))
+        crash_point(CrashPoint.AFTER_SETTLE)
+        return result
+
+    def _failed(self, error: Exception) -> JSON:
+        """An exception says nothing of the outside, unless the call has no effect there."""
+        described = describe(error)
+        if self.intent.callee.policy.read_only:
+            self.context.settle(partial(self._refuse, described))
+            raise CallRefused(self.intent.callee.name, described) from error
+        self.context.settle(
+            partial(
+                self._to_unknown, f"{described['type']}: {described['message']}", self.context.step.attempt
+            )
+        )
+        policy, callee = self.intent.callee.policy, self.intent.callee
+        may_settle = policy.may_repeat(timedelta(0)) or callee.has_verify
+        raise self._doubt(described["message"], retry_in=0.0 if may_settle else None) from error
+
+    def _start_again(self, known: EntryState) -> None:
+        """The same key, a new attempt: durable before the first byte, as the first time."""
+        data = {"idempotency_key": str(self.intent.idempotency_key), "name": self.intent.callee.name}
+        turn = Turn(self.context.step.job_id, worker=self.context.step.worker_id)
+        turn.settle(
+            self.intent.entry, EntryState.STARTED, self.intent.callee.called_event, attempt=None, allowed_from=[known],
+            new_attempt=self.context.step.attempt, fence=True, data=data,
+            parts=[part(self.intent.callee.arguments_part, self.intent.arguments)],
+        )  # fmt: skip
+        turn.commit()
+
+    def _settle_now(self, settlement: Settlement) -> None:
+        with Turn(self.context.step.job_id, worker=self.context.step.worker_id) as turn:
+            settlement(turn)
+
+    # Settlements: each may ride in the turn that records the step
+
+    def _commit(self, result: JSON, turn: Turn) -> None:
+        callee = self.intent.callee
+        turn.settle(
+            self.intent.entry, EntryState.COMMITTED, callee.returned_event, attempt=self.context.step.attempt, source="call",
+            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN], parts=[part(callee.result_part, result)],
+            usage=callee.usage(result),
+        )  # fmt: skip
+
+    def _refuse(self, error: dict[str, Any], turn: Turn) -> None:
+        turn.settle(
+            self.intent.entry, EntryState.REFUSED, "tool_failed", attempt=self.context.step.attempt,
+            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN], parts=[part("error", error)],
+        )  # fmt: skip
+
+    def _to_unknown(self, reason: str, starter: int, turn: Turn) -> None:
+        error = {"type": "Unknown", "message": reason}
+        turn.settle(
+            self.intent.entry, EntryState.UNKNOWN, "tool_unknown", attempt=starter, allowed_from=[EntryState.STARTED],
+            parts=[part("error", error)],
+        )  # fmt: skip
+
+    def _reconcile(self, result: JSON, turn: Turn) -> None:
+        turn.settle(
+            self.intent.entry, EntryState.COMMITTED, "tool_reconciled", attempt=None, source="verify",
+            allowed_from=[EntryState.UNKNOWN], parts=[part(self.intent.callee.result_part, result)],
+        )  # fmt: skip
+
+    def _proved_absent(self, turn: Turn) -> None:
+        turn.settle(
+            self.intent.entry, EntryState.REFUSED, "tool_reconciled", attempt=None, source="verify",
+            allowed_from=[EntryState.UNKNOWN], parts=[part("error", {"type": "Absent", "message": "the outside has no such call"})],
+        )  # fmt: skip
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An error as JSON: type and message, and the chain of what caused it."""
+    described: dict[str, Any] = {"type": type(error).__name__, "message": clean(str(error))[:2000]}
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and cause is not error:
+        described["cause"] = {"type": type(cause).__name__, "message": clean(str(cause))[:500]}
+    return described
+
+
+def clean(text: str) -> str:
+    """Text that PostgreSQL and JSON can hold: no NUL, no lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+
+
+def bounded(arguments: Mapping[str, Any], place: str) -> None:
+    strict_json.check(
+        dict(arguments), place, max_bytes=settings().max_value_bytes, max_depth=settings().max_depth
+    )

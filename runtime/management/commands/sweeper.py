@@ -1,0 +1,68 @@
+"""manage.py sweeper: the supervised process that restores every lost reason to move."""
+
+import os
+import signal
+import threading
+from argparse import ArgumentParser
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connection
+
+from runtime.conf import settings
+from runtime.incarnation import Incarnation
+from runtime.recovery import Sweeper
+
+logger = structlog.get_logger(__name__)
+
+
+class Command(BaseCommand):
+    help = (
+        "Rescues steps of lost workers, ends overdue ones, wakes due waits, sends lost hints again, and runs ready steps "
+        "itself while no hint can be sent. Any number may run at once."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="sweep once and say what was done")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["once"]:
+            with_worker = Incarnation(role="sweeper")
+            with_worker.start()
+            self.stdout.write(str(Sweeper(with_worker).sweep()))
+            with_worker.stop()
+            return
+        self._run()
+
+    def _run(self) -> None:
+        ending = threading.Event()
+
+        def end(number: int, frame: FrameType | None) -> None:
+            ending.set()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        sweeper: Sweeper | None = None
+        while not ending.wait(settings().sweep_seconds if sweeper else 0):
+            try:
+                sweeper = sweeper or _begin()
+                sweeper.sweep()
+            except DatabaseError as error:
+                # PostgreSQL is away: whatever this round would have done, a later one will find again.
+                logger.warning("sweep_failed", error=str(error).strip())
+                connection.close()
+                ending.wait(settings().sweep_seconds)
+        if sweeper:
+            sweeper.worker.drain()
+            sweeper.worker.stop()
+
+
+def _begin() -> Sweeper:
+    worker = Incarnation(role="sweeper")
+    worker.start()
+    if "AETHERIS_READY_FILE" in os.environ:
+        Path(os.environ["AETHERIS_READY_FILE"]).touch()
+    return Sweeper(worker)

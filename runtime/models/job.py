@@ -1,0 +1,177 @@
+"""A job: an agent's request, and the graph of steps that answers it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from runtime.models.base import TenantField, new_id
+from runtime.states import JOB_FINISHED, JOB_UNFINISHED, JobStatus
+from runtime.turn import Turn, part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.contrib.auth.models import AbstractBaseUser
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def unfinished(self) -> JobQuerySet:
+        return self.filter(status__in=JOB_UNFINISHED)
+
+    def finished(self) -> JobQuerySet:
+        return self.filter(status__in=JOB_FINISHED)
+
+    def for_list(self) -> JobQuerySet:
+        """Everything a list shows. Payload columns are never part of it."""
+        return self.defer("input", "result", "error", "head", "request_digest")
+
+    def submit(
+        self,
+        agent: str,
+        input: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        tenant: str = "default",
+        by: str = "",
+        queue: str | None = None,
+        priority: int = 0,
+    ) -> Job:
+        """Start a job: the job, its steps and edges, and its first events, in one transaction.
+
+        The same `idempotency_key` answers with the first job; with another agent or input it raises
+        `IdempotencyConflict`. Raises `AgentNotFound`, `GraphInvalid` or `InputInvalid` on bad input.
+        """
+        from runtime import planning  # planning builds on the models
+
+        return planning.submit(
+            agent,
+            input,
+            idempotency_key=idempotency_key,
+            tenant=tenant,
+            by=by,
+            queue=queue,
+            priority=priority,
+        )
+
+
+class Job(models.Model):
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tenant = TenantField()
+    agent = models.CharField(max_length=200)
+    agent_version = models.CharField(max_length=100)
+    graph_digest = models.CharField(max_length=64)
+    status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.PENDING)
+    input = models.JSONField(null=True)
+    result = models.JSONField(null=True)
+    error = models.JSONField(null=True)
+    result_template = models.JSONField(default=dict)
+    """`{"step": key}` where the result is one step's result, `{"expression": …}` where it must be evaluated."""
+    idempotency_key = models.CharField(max_length=255, null=True)
+    request_digest = models.BinaryField(max_length=32)
+    submitted_by = models.CharField(max_length=200, default="", blank=True)
+    queue = models.CharField(max_length=50, default="default")
+    priority = models.SmallIntegerField(default=0)
+
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    ending_as = models.CharField(max_length=10, null=True)
+    """Set when the end is decided but running steps have not been told yet: failed or cancelled."""
+
+    seq = models.BigIntegerField(default=0)
+    head = models.BinaryField(max_length=32)
+    last_event_at = models.DateTimeField()
+    ready_steps = models.IntegerField(default=0)
+    running_steps = models.IntegerField(default=0)
+    waiting_steps = models.IntegerField(default=0)
+    unfinished_steps = models.IntegerField(default=0)
+
+    objects: ClassVar[models.Manager[Job]] = JobQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        db_table = "aetheris_job"
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("tenant", "idempotency_key"), name="aetheris_job_idempotency_key"
+            ),
+            models.CheckConstraint(
+                name="aetheris_job_finished_at",
+                condition=Q(status__in=JOB_FINISHED, finished_at__isnull=False)
+                | Q(status__in=JOB_UNFINISHED, finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="aetheris_job_counters",
+                condition=Q(ready_steps__gte=0, running_steps__gte=0, waiting_steps__gte=0)
+                & Q(unfinished_steps__gte=F("ready_steps") + F("running_steps") + F("waiting_steps")),
+            ),
+            models.CheckConstraint(
+                name="aetheris_job_tenant", condition=Q(tenant__regex=r"^[a-z0-9][a-z0-9_-]*$")
+            ),
+        )
+        indexes = (
+            models.Index(fields=("tenant", "-id"), name="aetheris_job_list"),
+            models.Index(
+                fields=("status", "id"), name="aetheris_job_open", condition=Q(status__in=JOB_UNFINISHED)
+            ),
+        )
+        permissions = (
+            ("submit_job", "Can submit jobs"),
+            ("operate_job", "Can cancel, pause, retry and resolve"),
+            ("decide_approval", "Can decide approvals"),
+            ("view_payload", "Can view payloads"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.agent} {self.id}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in JOB_FINISHED
+
+    def turn(self, **kwargs: Any) -> Turn:
+        return Turn(self.id, **kwargs)
+
+    def cancel(self, *, by: str = "", why: str = "") -> None:
+        """Ask the job to end. What does not run is cancelled now, running steps are told; idempotent."""
+        self._act("cancel", "operator_acted", by, why)
+
+    def pause(self, *, by: str = "", why: str = "") -> None:
+        """Running steps finish, nothing new starts, signals and due timers are kept."""
+        self._act("pause", "job_paused", by, why)
+
+    def resume(self, *, by: str = "", why: str = "") -> None:
+        self._act("resume", "job_resumed", by, why)
+
+    def signal(
+        self, name: str, payload: Any = None, *, dedup_id: str | None = None, sender: str = ""
+    ) -> bool:
+        """Deliver a signal. False when its `dedup_id` was delivered before; raises `JobFinished`."""
+        from runtime.signals import deliver
+
+        return deliver(self, name, payload, dedup_id=dedup_id, sender=sender)
+
+    def decide(
+        self,
+        step_key: str,
+        *,
+        approve: bool,
+        user: AbstractBaseUser,
+        answer: Mapping[str, Any] | None = None,
+        comment: str = "",
+    ) -> None:
+        """Decide an open approval in the name of an authenticated user. See `runtime.approvals.decide`."""
+        from runtime.approvals import decide
+
+        decide(self, step_key, approve=approve, user=user, answer=answer or {}, comment=comment)
+
+    def _act(self, verb: str, event: str, by: str, why: str) -> None:
+        with self.turn() as turn:
+            turn.job(verb, event, data={"verb": verb}, parts=[part("operator", {"by": by, "why": why})])
+        self.refresh_from_db()

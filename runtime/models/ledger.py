@@ -1,0 +1,72 @@
+"""The ledger: one row per intended effect, durable before the first byte leaves."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from runtime.models.base import TenantField
+from runtime.models.job import Job
+from runtime.models.step import Step
+from runtime.states import EntryState
+
+
+class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
+    def in_doubt(self) -> LedgerEntryQuerySet:
+        """Effects of which nobody knows whether they happened: a person decides."""
+        return self.filter(state=EntryState.UNKNOWN)
+
+
+class LedgerEntry(models.Model):
+    id = models.BigAutoField(primary_key=True)
+    tenant = TenantField()
+    job = models.ForeignKey(Job, models.PROTECT, related_name="ledger", db_constraint=False, db_index=False)
+    step = models.ForeignKey(Step, models.PROTECT, related_name="ledger", db_constraint=False, db_index=False)
+    call = models.CharField(max_length=200)
+    generation = models.IntegerField(default=0)
+    kind = models.CharField(max_length=10)
+    """`tool` or `llm`."""
+    name = models.CharField(max_length=200)
+    state = models.CharField(max_length=12, choices=EntryState.choices)
+    attempt = models.IntegerField()
+    """The attempt that started the call: the guard of its outcome."""
+    worker_id = models.UUIDField(null=True)
+    fingerprint = models.BinaryField(max_length=32)
+    idempotency_key = models.UUIDField()
+    policy = models.JSONField(default=dict)
+    arguments = models.JSONField(null=True)
+    result = models.JSONField(null=True)
+    error = models.JSONField(null=True)
+    usage = models.JSONField(null=True)
+    source = models.CharField(max_length=10, default="", blank=True)
+    external_id = models.CharField(max_length=255, default="", blank=True)
+    calls = models.IntegerField(default=0)
+    """How often the call was started under this key."""
+    reserved_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    send_until = models.DateTimeField(null=True)
+    settled_at = models.DateTimeField(null=True)
+    resolved_by = models.CharField(max_length=200, default="", blank=True)
+    resolved_why = models.TextField(default="", blank=True)
+
+    objects: ClassVar[models.Manager[LedgerEntry]] = LedgerEntryQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        db_table = "aetheris_ledger_entry"
+        ordering = ("id",)
+        verbose_name_plural = "ledger entries"
+        constraints = (
+            models.UniqueConstraint(fields=("job", "step", "call", "generation"), name="aetheris_ledger_key"),
+            models.CheckConstraint(
+                name="aetheris_ledger_started",
+                condition=Q(state__in=("reserved", "cancelled")) | Q(started_at__isnull=False),
+            ),
+        )
+        indexes = (
+            models.Index(fields=("tenant", "id"), name="aetheris_ledger_doubt", condition=Q(state="unknown")),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.call}#{self.generation} {self.state}"

@@ -1,0 +1,113 @@
+"""Signals and waits. The inbox comes first: a signal is a row before anything else happens with it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from runtime.clock import DatabaseNow
+from runtime.models.base import TenantField
+from runtime.models.job import Job
+from runtime.models.step import Step
+from runtime.states import SignalState
+
+
+class Signal(models.Model):
+    id = models.BigAutoField(primary_key=True)
+    tenant = TenantField()
+    job = models.ForeignKey(Job, models.PROTECT, related_name="signals", db_index=False)
+    name = models.CharField(max_length=255)
+    dedup_id = models.CharField(max_length=255, null=True)
+    payload = models.JSONField(null=True)
+    sender = models.CharField(max_length=200, default="", blank=True)
+    state = models.CharField(max_length=10, choices=SignalState.choices)
+    received_at = models.DateTimeField()
+    consumed_by = models.ForeignKey(Step, models.PROTECT, null=True, related_name="signals", db_index=False)
+    consumed_at = models.DateTimeField(null=True)
+    digest = models.BinaryField(max_length=32, null=True)
+
+    class Meta:
+        db_table = "aetheris_signal"
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(fields=("job", "dedup_id"), name="aetheris_signal_dedup"),
+            models.CheckConstraint(
+                name="aetheris_signal_consumed",
+                condition=Q(state="consumed", consumed_by__isnull=False, consumed_at__isnull=False)
+                | ~Q(state="consumed") & Q(consumed_by__isnull=True),
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("job", "name", "id"), name="aetheris_signal_inbox", condition=Q(state="buffered")
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}"
+
+
+class WaitQuerySet(models.QuerySet["Wait"]):
+    def open(self) -> WaitQuerySet:
+        return self.filter(closed_at__isnull=True)
+
+    def due(self) -> WaitQuerySet:
+        return self.open().filter(deadline_at__lte=DatabaseNow())
+
+    def approvals(self) -> WaitQuerySet:
+        return self.open().filter(kind="approval")
+
+
+class Wait(models.Model):
+    """What a parked step waits for."""
+
+    id = models.BigAutoField(primary_key=True)
+    tenant = TenantField()
+    job = models.ForeignKey(Job, models.PROTECT, related_name="waits", db_index=False)
+    step = models.ForeignKey(Step, models.PROTECT, related_name="waits", db_index=False)
+    step_key = models.CharField(max_length=255)
+    attempt = models.IntegerField()
+    kind = models.CharField(max_length=10)
+    """signal, approval, timer or unknown."""
+    name = models.CharField(max_length=255)
+    prompt = models.TextField(default="", blank=True)
+    schema = models.JSONField(default=dict)
+    approvers = models.JSONField(default=dict)
+    opened_at = models.DateTimeField()
+    deadline_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=20, default="", blank=True)
+    signal = models.ForeignKey(Signal, models.PROTECT, null=True, related_name="+", db_index=False)
+
+    objects: ClassVar[models.Manager[Wait]] = WaitQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        db_table = "aetheris_wait"
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("step",), name="aetheris_wait_one_open", condition=Q(closed_at__isnull=True)
+            ),
+        )
+        indexes = (
+            models.Index(fields=("job", "id"), name="aetheris_wait_job"),
+            models.Index(
+                fields=("deadline_at",), name="aetheris_wait_due", condition=Q(closed_at__isnull=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+    def time_out(self) -> None:
+        """The deadline passed: the step is resumed and says itself what that means."""
+        with self.step.turn() as turn:
+            turn.event(
+                "timer_fired",
+                step=self.step_key,
+                attempt=self.attempt,
+                data={"wait": self.kind, "name": self.name},
+            )
+            turn.resume(self.step, {"outcome": "timed_out"}, waiting_for=f"{self.kind}:{self.name}")

@@ -1,0 +1,250 @@
+"""A step: one unit of durable work, and the edges between steps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Cast
+
+from runtime.clock import DatabaseNow
+from runtime.models.base import TenantField
+from runtime.models.job import Job
+from runtime.states import STEP_FINISHED, STEP_UNFINISHED, StepStatus
+from runtime.turn import Turn, part
+
+if TYPE_CHECKING:
+    from runtime.outcomes import Waiting
+    from runtime.turn import TurnAnswer
+
+
+class StepQuerySet(models.QuerySet["Step"]):
+    def ready(self) -> StepQuerySet:
+        """Steps that a worker may claim now."""
+        due = Q(run_after__isnull=True) | Q(run_after__lte=DatabaseNow())
+        return self.filter(
+            due, status=StepStatus.READY, job__paused_at__isnull=True, job__ending_as__isnull=True
+        )
+
+    def unfinished(self) -> StepQuerySet:
+        return self.filter(status__in=STEP_UNFINISHED)
+
+    def overdue(self) -> StepQuerySet:
+        """Running steps past their deadline, in living workers or not."""
+        return self.filter(status=StepStatus.RUNNING, deadline_at__lt=DatabaseNow())
+
+    def unattended(self, lease: timedelta) -> StepQuerySet:
+        """Running steps whose worker has been silent for a lease time, or does not list them.
+
+        A claim whose COMMIT answer was lost is the second case: the worker lives and knows nothing of it.
+        """
+        limit = DatabaseNow() - lease
+        silent = Q(worker__heartbeat_at__lt=limit) | Q(worker__stopped_at__isnull=False)
+        me = models.Func(
+            Cast("id", models.TextField()),
+            "attempt",
+            function="jsonb_build_object",
+            output_field=models.JSONField(),
+        )
+        unlisted = Q(claimed_at__lt=limit) & ~Q(worker__holding__contains=me)
+        return self.filter(silent | unlisted, status=StepStatus.RUNNING)
+
+    def for_list(self) -> StepQuerySet:
+        return self.defer("config", "result", "error", "resume", "causes")
+
+
+class Step(models.Model):
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(Job, models.PROTECT, related_name="steps")
+    tenant = TenantField()
+    key = models.CharField(max_length=255)
+    kind = models.CharField(max_length=50)
+    config = models.JSONField()
+    refs = models.JSONField(default=list)
+    """Keys of the steps whose results the inputs need."""
+
+    join = models.CharField(max_length=5, default="all")
+    join_needed = models.IntegerField(null=True)
+    """How many incoming edges must be taken; NULL for `all`, which waits until every edge is decided."""
+    parents = models.IntegerField(default=0)
+    pending_parents = models.IntegerField(default=0)
+    taken_parents = models.IntegerField(default=0)
+
+    status = models.CharField(max_length=10, choices=StepStatus.choices)
+    attempt = models.IntegerField(default=0)
+    """Raised by every claim: the fence. Not the retry cap, which is `failures` against `max_attempts`."""
+    failures = models.IntegerField(default=0)
+    max_attempts = models.IntegerField()
+    worker = models.ForeignKey(
+        "runtime.Worker",
+        models.DO_NOTHING,
+        null=True,
+        related_name="steps",
+        db_constraint=False,
+        db_index=False,
+    )
+    queue = models.CharField(max_length=50)
+    priority = models.SmallIntegerField(default=0)
+    timeout = models.FloatField()
+    """Seconds of work that one attempt may take."""
+
+    result = models.JSONField(null=True)
+    error = models.JSONField(null=True)
+    branch = models.CharField(max_length=100, null=True)
+    resume = models.JSONField(null=True)
+    """What woke the step from its wait."""
+    waiting_for = models.CharField(max_length=300, default="", blank=True)
+
+    run_after = models.DateTimeField(null=True)
+    ready_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    hinted_at = models.DateTimeField(null=True)
+    hints = models.SmallIntegerField(default=0)
+    causes = ArrayField(models.BinaryField(), default=list)
+    """Digests of the events that made the step ready."""
+
+    objects: ClassVar[models.Manager[Step]] = StepQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        db_table = "aetheris_step"
+        ordering = ("id",)
+        constraints = (
+            models.UniqueConstraint(fields=("job", "key"), name="aetheris_step_key"),
+            models.CheckConstraint(
+                name="aetheris_step_finished_at",
+                condition=Q(status__in=STEP_FINISHED, finished_at__isnull=False)
+                | Q(status__in=STEP_UNFINISHED, finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="aetheris_step_running",
+                condition=~Q(status=StepStatus.RUNNING)
+                | Q(worker__isnull=False, claimed_at__isnull=False, deadline_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="aetheris_step_waiting",
+                condition=Q(status=StepStatus.WAITING) & ~Q(waiting_for="")
+                | ~Q(status=StepStatus.WAITING) & Q(waiting_for=""),
+            ),
+            models.CheckConstraint(
+                name="aetheris_step_parents",
+                condition=Q(pending_parents__gte=0, taken_parents__gte=0, parents__gte=0),
+            ),
+        )
+        indexes = (
+            models.Index(
+                "job",
+                models.F("priority").desc(),
+                "id",
+                name="aetheris_step_claim",
+                condition=Q(status="ready"),
+            ),
+            models.Index(fields=("ready_at",), name="aetheris_step_ready", condition=Q(status="ready")),
+            models.Index(
+                fields=("deadline_at",), name="aetheris_step_running", condition=Q(status="running")
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.job_id}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in STEP_FINISHED
+
+    def turn(self, **kwargs: Any) -> Turn:
+        return Turn(self.job_id, **kwargs)
+
+    def claim(self, incarnation: UUID) -> TurnAnswer:
+        """Take the step for one attempt. Raises `StaleAttempt` when it was not to be had."""
+        answer = claim(self.pk, incarnation)
+        if answer is None:
+            raise_stale(self)
+        self._take(answer["claimed"])
+        return answer
+
+    def complete(self, result: Any = None, *, branch: str | None = None) -> None:
+        with self.turn(worker=self.worker_id) as turn:
+            turn.complete(self, result, branch=branch)
+
+    def fail(self, error: dict[str, Any]) -> None:
+        with self.turn(worker=self.worker_id) as turn:
+            turn.fail(self, error)
+
+    def retry(self, error: dict[str, Any], *, after: timedelta | None = None) -> None:
+        with self.turn(worker=self.worker_id) as turn:
+            turn.retry(self, error, after=after)
+
+    def rescue(self) -> None:
+        """Back to ready after a lost worker; a step whose last attempt this was fails with the reason."""
+        error = {
+            "type": "WorkerLost",
+            "message": f"worker {self.worker_id} was lost in attempt {self.attempt}",
+        }
+        with self.turn() as turn:
+            turn.rescue(self, error)
+
+    def time_out(self) -> None:
+        error = {
+            "type": "StepTimedOut",
+            "message": f"attempt {self.attempt} was not done within {self.timeout:g} s",
+        }
+        with self.turn() as turn:
+            turn.time_out(self, error)
+
+    def park(self, waiting: Waiting) -> None:
+        with self.turn(worker=self.worker_id) as turn:
+            turn.park(self, waiting)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether one more failure is the last one."""
+        return self.failures + 1 >= self.max_attempts
+
+    def _take(self, claimed: dict[str, Any]) -> None:
+        for name in ("status", "attempt", "failures", "resume"):
+            setattr(self, name, claimed[name])
+        self.worker_id = UUID(claimed["worker_id"])
+
+
+class Edge(models.Model):
+    """`parent` decides it when it ends: taken or dead."""
+
+    job = models.ForeignKey(Job, models.PROTECT, related_name="edges", db_constraint=False, db_index=False)
+    parent = models.ForeignKey(
+        Step, models.PROTECT, related_name="out_edges", db_constraint=False, db_index=False
+    )
+    child = models.ForeignKey(
+        Step, models.PROTECT, related_name="in_edges", db_constraint=False, db_index=False
+    )
+    when = models.CharField(max_length=100, null=True)
+
+    class Meta:
+        db_table = "aetheris_edge"
+        indexes = (models.Index(fields=("job", "parent"), name="aetheris_edge_parent"),)
+
+    def __str__(self) -> str:
+        return f"{self.parent_id} → {self.child_id}"
+
+
+def claim(step_id: int, incarnation: UUID, **kwargs: Any) -> TurnAnswer | None:
+    """Claim a step by its id: one call, and the step's row decides. None when it was not to be had."""
+    turn = Turn(step=step_id, worker=incarnation)
+    turn.claim(step_id, only=True, with_job=True, **kwargs)
+    answer = turn.commit()
+    return answer if answer.get("claimed") else None
+
+
+def raise_stale(step: Step) -> None:
+    from runtime.exceptions import StaleAttempt
+
+    step.refresh_from_db()
+    raise StaleAttempt(f"step {step.key} is {step.status} in attempt {step.attempt} and cannot be claimed")
+
+
+__all__ = ["Edge", "Step", "StepQuerySet", "claim", "part"]

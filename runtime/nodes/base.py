@@ -1,0 +1,43 @@
+"""What a node kind is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from runtime.graph import Problem
+from runtime.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from runtime.context import Context
+    from runtime.invocations import Intent
+    from runtime.models import Step
+
+
+class Node(ABC):
+    """A kind of node. `run` may be called again after a crash; what it does outside goes through the context."""
+
+    kind: ClassVar[str]
+    settles_with_record: ClassVar[bool] = False
+    """Whether a call's outcome is written with the step's record: for kinds that do one call and nothing else."""
+
+    def validate(self, config: Mapping[str, Any]) -> Iterable[Problem]:
+        """The faults of one node's config, beyond those that its shape shows."""
+        return ()
+
+    @abstractmethod
+    def run(self, step: Step, context: Context) -> Outcome: ...
+
+    def intent(
+        self,
+        tenant: str,
+        job_id: UUID,
+        step_id: int,
+        step_key: str,
+        config: Mapping[str, Any],
+        names: Mapping[str, Any],
+    ) -> Intent | None:
+        """The call that a step of this kind will begin with, where that is known before it is claimed."""
+        return None

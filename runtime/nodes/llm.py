@@ -1,0 +1,87 @@
+"""`llm`: one answer of a model, as text or, with a `schema`, as the object that the schema describes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import jsonschema
+
+from runtime import expressions
+from runtime.callees import ModelCallee
+from runtime.conf import settings
+from runtime.invocations import Intent
+from runtime.nodes.base import Node
+from runtime.outcomes import Completed, Outcome, Retry
+
+if TYPE_CHECKING:
+    from runtime.context import Context
+    from runtime.models import Step
+
+
+class LlmNode(Node):
+    kind = "llm"
+    settles_with_record = True
+
+    def run(self, step: Step, context: Context) -> Outcome:
+        record = context.model(request(step.config, context.names), call=f"llm.{step.failures}")
+        schema = step.config.get("schema")
+        if schema is None:
+            return Completed(record["content"])
+        try:
+            value = json.loads(record["content"])
+            jsonschema.validate(value, schema)
+        except (ValueError, jsonschema.ValidationError) as error:
+            # A recorded answer is never asked for again: the retry is a call of its own, by the failure count.
+            return Retry(
+                {
+                    "type": "ModelAnswerInvalid",
+                    "message": f"the answer does not fit the schema: {str(error)[:500]}",
+                }
+            )
+        return Completed(value)
+
+    def intent(
+        self,
+        tenant: str,
+        job_id: UUID,
+        step_id: int,
+        step_key: str,
+        config: Mapping[str, Any],
+        names: Mapping[str, Any],
+    ) -> Intent | None:
+        asked = request(config, names)
+        return Intent.make(tenant, job_id, step_id, step_key, "llm.0", ModelCallee(asked["model"]), asked)
+
+
+def request(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The chat completion request of a node."""
+    if "messages" in config:
+        messages = expressions.evaluate(config["messages"], names)
+    else:
+        messages = [{"role": "user", "content": _text(expressions.evaluate(config.get("prompt", ""), names))}]
+    if "system" in config:
+        messages = [
+            {"role": "system", "content": _text(expressions.evaluate(config["system"], names))},
+            *messages,
+        ]
+    asked = {
+        "model": config.get("model") or settings().model_name,
+        "messages": messages,
+        **config.get("parameters", {}),
+    }
+    for name in ("temperature", "max_tokens"):
+        if name in config:
+            asked[name] = config[name]
+    if "schema" in config:
+        asked["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": config["schema"]},
+        }
+    return asked
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

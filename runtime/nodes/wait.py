@@ -1,0 +1,40 @@
+"""`wait`: the job waits for a signal; its payload is the result."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from runtime.graph import seconds
+from runtime.nodes.base import Node
+from runtime.outcomes import CancelJob, Completed, Failed, Outcome, Waiting
+
+if TYPE_CHECKING:
+    from runtime.context import Context
+    from runtime.models import Step
+
+
+class WaitNode(Node):
+    kind = "wait"
+
+    def run(self, step: Step, context: Context) -> Outcome:
+        config = step.config
+        if context.resume is None:
+            return Waiting(
+                kind="signal",
+                name=str(context.evaluate(config["signal"])),
+                timeout=timedelta(seconds=seconds(config["timeout"])) if "timeout" in config else None,
+            )
+        if context.resume["outcome"] == "signalled":
+            return Completed(context.resume["payload"])
+        match config.get("on_timeout", "fail"):
+            case {"value": value}:
+                return Completed(context.evaluate(value), branch="timed_out")
+            case "continue":
+                return Completed(None, branch="timed_out")
+            case "cancel":
+                return CancelJob(f"no signal {config['signal']!r} came in time")
+            case _:
+                return Failed(
+                    {"type": "WaitTimedOut", "message": f"no signal {config['signal']!r} came in time"}
+                )

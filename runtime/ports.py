@@ -1,0 +1,56 @@
+"""Where the runtime meets chance, and where a test may stop it.
+
+`crash_point(name)` does nothing in production. A test or a simulation installs a hook that kills, stops or
+yields there; the names are enumerated so that a run can fail when one was never reached.
+"""
+
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class CrashPoint(StrEnum):
+    BEFORE_CLAIM = "before_claim"
+    AFTER_CLAIM = "after_claim"
+    BEFORE_INTENT = "before_intent"
+    AFTER_INTENT = "after_intent"
+    AFTER_CALL = "after_call"
+    AFTER_SETTLE = "after_settle"
+    BEFORE_RECORD = "before_record"
+    AFTER_RECORD = "after_record"
+    BEFORE_HINT = "before_hint"
+    IN_SWEEP = "in_sweep"
+
+
+def _pass(point: CrashPoint) -> None:
+    return None
+
+
+crash_hook: Callable[[CrashPoint], None] = _pass
+token_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+
+def crash_point(point: CrashPoint) -> None:
+    crash_hook(point)
+
+
+def kill_at(spec: str) -> Callable[[CrashPoint], None]:
+    """A hook that kills this process once at `point`: `after_call:/path/flag` dies where the flag file is.
+
+    The flag is removed first, so that the process that takes over does not die at the same place.
+    """
+    name, _, flag = spec.partition(":")
+    wanted = CrashPoint(name)
+
+    def hook(point: CrashPoint) -> None:
+        if point is not wanted:
+            return
+        try:
+            os.unlink(flag)
+        except FileNotFoundError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook

@@ -1,0 +1,107 @@
+"""What became of a turn whose answer was lost with the connection: the rows know.
+
+A turn that did happen is answered as the gate would have answered it; None means that it did not happen and
+may be sent again. Every guarded move names an attempt, so the question has one answer.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.apps import apps
+from django.db import connection
+
+if TYPE_CHECKING:
+    from runtime.turn import Turn, TurnAnswer
+
+
+def answer_of(turn: Turn) -> TurnAnswer | None:
+    if turn.payload.get("submit"):
+        return _submitted(turn)
+    moves = [
+        operation for operation in turn.ops if operation["op"] == "move" and not operation.get("optional")
+    ]
+    if moves and not all(_has_moved(operation) for operation in moves):
+        return None
+    intents = [_intended(turn, operation) for operation in turn.ops if operation["op"] == "intend"]
+    if intents and None in intents:
+        return None
+    settles = [
+        operation for operation in turn.ops if operation["op"] == "settle" and not operation.get("optional")
+    ]
+    if settles and not all(_is_settled(operation) for operation in settles):
+        return None
+    claimed = _claimed(turn)
+    if not (moves or intents or settles or claimed):
+        return None  # signals are deduplicated and job verbs are idempotent: sending again is safe
+    return {"answers": intents, **(claimed or {})}
+
+
+def _submitted(turn: Turn) -> TurnAnswer | None:
+    job = apps.get_model("runtime", "Job").objects.filter(pk=turn.payload["submit"]["id"]).first()
+    return {"job": str(job.pk), "answers": []} if job else None
+
+
+def _has_moved(operation: dict[str, Any]) -> bool:
+    rows = apps.get_model("runtime", "Step").objects.filter(
+        pk=operation["step"], status__in=(operation["to"], "cancelled")
+    )
+    if "attempt" in operation:
+        rows = rows.filter(attempt=operation["attempt"])
+    return rows.exists()
+
+
+def _entry(operation: dict[str, Any]) -> Any:
+    return (
+        apps.get_model("runtime", "LedgerEntry")
+        .objects.filter(step=operation["step"], call=operation["call"], generation=operation["generation"])
+        .first()
+    )
+
+
+def _is_settled(operation: dict[str, Any]) -> bool:
+    entry = _entry(operation)
+    return (
+        entry is not None
+        and entry.state == operation["to"]
+        and entry.attempt == operation.get("new_attempt", entry.attempt)
+    )
+
+
+def _intended(turn: Turn, operation: dict[str, Any], attempt: int | None = None) -> dict[str, Any] | None:
+    """The row is mine, of this attempt, and I have sent nothing: as good as just inserted."""
+    entry = _entry(operation)
+    attempt = operation.get("attempt", attempt)
+    mine = (
+        entry is not None
+        and entry.attempt == attempt
+        and entry.worker_id == turn.worker
+        and entry.state == "started"
+    )
+    return {"inserted": True} if mine else None
+
+
+def _claimed(turn: Turn) -> TurnAnswer | None:
+    """A step that runs in my name and that I do not know of was claimed by the lost turn."""
+    wanted = turn.payload.get("claim")
+    if wanted is None:
+        return None
+    steps = (
+        apps.get_model("runtime", "Step")
+        .objects.filter(status="running", worker=turn.worker)
+        .exclude(pk__in=turn.held)
+    )
+    steps = steps.filter(pk=turn.payload["step"]) if "step" in turn.payload else steps.filter(job=turn.job_id)
+    step = steps.first()
+    if step is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT aetheris_claimed(%s, %s)", [step.pk, wanted["with_job"]])
+        claimed = json.loads(cursor.fetchone()[0])
+    answer: TurnAnswer = {"job": str(UUID(str(step.job_id))), "claimed": claimed}
+    intent = wanted.get("intent")
+    if intent and intent["step"] == step.pk:
+        answer["entry"] = _intended(turn, intent, step.attempt)
+    return answer

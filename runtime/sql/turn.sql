@@ -1,0 +1,575 @@
+-- The gate. Every change of a job goes through one call of aetheris_turn(jsonb).
+--
+-- A job is a graph of steps. A step is blocked until its incoming edges are decided, then ready; a worker
+-- claims it (running, attempt + 1), and it completes, fails, waits, or goes back to ready. What ends a step
+-- decides its outgoing edges; the last undecided edge of a child makes the child ready or skips it, and a
+-- skip decides edges in turn. When no step is unfinished the job ends. A step that fails with no edge for
+-- failure, and a cancel, set ending_as: nothing is claimed any more, what does not run is cancelled, and the
+-- job ends with its last running step.
+--
+-- One turn does this for one job:
+--   1. lock the job row (FOR NO KEY UPDATE). This orders the job's events, and lets the last of several
+--      parents see that the others have finished: under READ COMMITTED the look must be a later statement
+--      than the lock.
+--   2. make the guarded moves. Each names the old states and the attempt; a move that touches no row raises
+--      AE001 and nothing of the turn happens.
+--   3. bind buffered signals to open waits, oldest first, one signal to one wait.
+--   4. decide edges, release and skip children.
+--   5. end the job, or claim what may follow.
+--   6. append the events: header bytes in fixed key order (equal to RFC 8785 on what they may hold), digest
+--      SHA-256(0x00 || header), linked to the digest before.
+--
+-- Fragments that Python canonicalised (data, commitments) travel as text: jsonb would reorder their keys.
+
+-- statement
+CREATE OR REPLACE FUNCTION aetheris_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+  SELECT clock_timestamp() + coalesce(nullif(current_setting('aetheris.clock_offset', true), ''), '0')::interval
+$$;
+
+-- statement
+-- Appends one event and moves the head of the chain that `chain` carries through a turn.
+CREATE OR REPLACE FUNCTION aetheris_append(
+  chain aetheris_chain, p_type text, p_step text, p_attempt int, p_causes bytea[], p_data text, p_sd text,
+  p_parts jsonb, p_call text
+) RETURNS aetheris_chain LANGUAGE plpgsql AS $$
+DECLARE
+  v_header bytea;
+  v_digest bytea;
+  v_causes text := '';
+BEGIN
+  chain.seq := chain.seq + 1;
+  IF p_causes IS NOT NULL AND cardinality(p_causes) > 0 THEN
+    SELECT string_agg('"' || c || '"', ',' ORDER BY c) INTO v_causes
+      FROM (SELECT DISTINCT encode(unnest, 'hex') COLLATE "C" AS c FROM unnest(p_causes[1:32])) AS d;
+  END IF;
+  v_header := convert_to(
+    '{"at":"' || chain.at_text || '"'
+    || CASE WHEN p_attempt IS NULL THEN '' ELSE ',"attempt":' || p_attempt END
+    || ',"causes":[' || coalesce(v_causes, '') || ']'
+    || ',"data":' || coalesce(p_data, '{}')
+    || ',"job":"' || chain.job || '"'
+    || ',"log":' || to_json(chain.log)::text
+    || ',"prev":"' || encode(chain.head, 'hex') || '"'
+    || ',"sd":[' || coalesce(p_sd, '') || ']'
+    || ',"seq":' || chain.seq
+    || CASE WHEN p_step IS NULL THEN '' ELSE ',"step":' || to_json(p_step)::text END
+    || ',"tenant":' || to_json(chain.tenant)::text
+    || ',"type":"' || p_type || '","v":1'
+    || CASE WHEN chain.worker IS NULL THEN '' ELSE ',"worker":"' || chain.worker || '"' END
+    || '}', 'UTF8');
+  v_digest := sha256('\x00'::bytea || v_header);
+  INSERT INTO aetheris_event (job_id, seq, tenant, type, step, attempt, worker, at, call, header, digest, prev)
+    VALUES (chain.job, chain.seq, chain.tenant, p_type, p_step, p_attempt, chain.worker, chain.at, p_call,
+            v_header, v_digest, chain.head);
+  IF p_parts IS NOT NULL THEN
+    INSERT INTO aetheris_event_part (job_id, seq, name, salt, value)
+      SELECT chain.job, chain.seq, key, value ->> 'salt', value -> 'value' FROM jsonb_each(p_parts);
+  END IF;
+  chain.head := v_digest;
+  RETURN chain;
+END $$;
+
+-- statement
+-- What a worker needs to run a claimed step: the step, its job, and its only child where there is one, so
+-- that the turn that records the step can name what it wants to claim next.
+CREATE OR REPLACE FUNCTION aetheris_claimed(p_step bigint, p_with_job boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  v jsonb;
+BEGIN
+  SELECT jsonb_build_object('id', s.id, 'job_id', s.job_id, 'tenant', s.tenant, 'key', s.key, 'kind', s.kind, 'config', s.config,
+      'refs', s.refs, 'status', s.status, 'attempt', s.attempt, 'failures', s.failures, 'max_attempts', s.max_attempts,
+      'queue', s.queue, 'timeout', s.timeout, 'resume', s.resume, 'worker_id', s.worker_id,
+      'next', (SELECT CASE WHEN count(*) = 1 THEN (array_agg(x.child))[1] END
+               FROM (SELECT CASE WHEN c.parents = 1 THEN jsonb_build_object('id', c.id, 'key', c.key, 'kind', c.kind,
+                       'config', c.config, 'refs', c.refs, 'queue', c.queue, 'timeout', c.timeout) END AS child
+                     FROM aetheris_edge e JOIN aetheris_step c ON c.id = e.child_id
+                     WHERE e.job_id = s.job_id AND e.parent_id = s.id LIMIT 2) x))
+    INTO v FROM aetheris_step s WHERE s.id = p_step;
+  IF p_with_job THEN
+    v := v || (SELECT jsonb_build_object('job', jsonb_build_object('id', j.id, 'tenant', j.tenant, 'agent', j.agent,
+        'agent_version', j.agent_version, 'input', j.input, 'result_template', j.result_template),
+        'results', (SELECT coalesce(jsonb_object_agg(u.key, u.result), '{}') FROM aetheris_step u
+          WHERE u.job_id = j.id AND u.key IN (SELECT jsonb_array_elements_text(v -> 'refs'))))
+      FROM aetheris_job j WHERE j.id = (v ->> 'job_id')::uuid);
+  END IF;
+  RETURN v;
+END $$;
+
+-- statement
+-- Inserts an intended effect, or answers what is recorded under its key already.
+CREATE OR REPLACE FUNCTION aetheris_intend(
+  p_job uuid, p_tenant text, p_worker uuid, p_at timestamptz, op jsonb, p_attempt int
+) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  v jsonb;
+BEGIN
+  INSERT INTO aetheris_ledger_entry (tenant, job_id, step_id, call, generation, kind, name, state, attempt, worker_id, fingerprint,
+      idempotency_key, policy, arguments, source, external_id, calls, reserved_at, started_at, send_until, resolved_by, resolved_why)
+    VALUES (p_tenant, p_job, (op ->> 'step')::bigint, op ->> 'call', (op ->> 'generation')::int, op ->> 'kind', op ->> 'name', op ->> 'state',
+      p_attempt, p_worker, decode(op ->> 'fingerprint', 'hex'), (op ->> 'idempotency_key')::uuid, op -> 'policy',
+      coalesce(op -> 'parts' -> 'tool.arguments' -> 'value', op -> 'parts' -> 'llm.messages' -> 'value'), '', coalesce(op ->> 'external_id', ''),
+      (op ->> 'state' = 'started')::int, p_at, CASE WHEN op ->> 'state' = 'started' THEN p_at END,
+      p_at + make_interval(secs => (op ->> 'send_within')::float8), '', '')
+    ON CONFLICT (job_id, step_id, call, generation) DO NOTHING;
+  IF FOUND THEN
+    RETURN '{"inserted": true}';
+  END IF;
+  SELECT jsonb_build_object('inserted', false, 'entry', jsonb_build_object('state', state, 'attempt', attempt,
+      'fingerprint', encode(fingerprint, 'hex'), 'result', result, 'error', error, 'calls', calls, 'worker_id', worker_id,
+      'age', extract(epoch FROM p_at - reserved_at), 'sent_age', extract(epoch FROM p_at - started_at)))
+    INTO v FROM aetheris_ledger_entry
+    WHERE job_id = p_job AND step_id = (op ->> 'step')::bigint AND call = op ->> 'call' AND generation = (op ->> 'generation')::int;
+  RETURN v;
+END $$;
+
+-- statement
+CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  job aetheris_job;
+  chain aetheris_chain;
+  now_at timestamptz;
+  op jsonb;
+  r record;
+  w record;
+  v_id bigint;
+  v_key text;
+  v_old text;
+  v_to text;
+  v_type text;
+  v_attempt int;
+  v_failures int;
+  v_int int;
+  v_bool boolean;
+  v_json jsonb;
+  -- steps that ended in this turn, in parallel arrays: what their edges are decided by
+  e_ids bigint[] := '{}';
+  e_status text[] := '{}';
+  e_branch text[] := '{}';
+  e_digest bytea[] := '{}';
+  n_ids bigint[];
+  n_status text[];
+  n_branch text[];
+  n_digest bytea[];
+  released bigint[] := '{}';
+  d_ready int := 0;       -- how the job's counters change
+  d_running int := 0;
+  d_waiting int := 0;
+  d_unfinished int := 0;
+  bind boolean := false;
+  claim jsonb := turn -> 'claim';
+  claimed bigint;
+  answers jsonb := '[]';
+  claim_entry jsonb;
+  closing boolean := false;  -- a step ended in a way that may leave calls open
+BEGIN
+  -- 1. the job -----------------------------------------------------------------------------------------
+  IF turn ? 'submit' THEN
+    INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
+        idempotency_key, request_digest, submitted_by, queue, priority, created_at, last_event_at, seq, head,
+        ready_steps, running_steps, waiting_steps, unfinished_steps, deadline_at)
+      SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
+        s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, aetheris_now(),
+        aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0, NULL
+      FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
+        input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
+        priority int)
+      ON CONFLICT (tenant, idempotency_key) DO NOTHING
+      RETURNING * INTO job;
+    IF job.id IS NULL THEN
+      SELECT jsonb_build_object('existing', id, 'request_digest', encode(request_digest, 'hex')) INTO v_json
+        FROM aetheris_job
+        WHERE tenant = turn -> 'submit' ->> 'tenant' AND idempotency_key = turn -> 'submit' ->> 'idempotency_key';
+      RETURN v_json;
+    END IF;
+  ELSIF turn ? 'step' THEN
+    -- A hint names a step only. A step that is not ready any more costs one read and no lock.
+    SELECT s.job_id INTO r FROM aetheris_step s WHERE s.id = (turn ->> 'step')::bigint AND s.status = 'ready';
+    IF NOT FOUND THEN
+      RETURN '{"claimed": null}';
+    END IF;
+    SELECT * INTO job FROM aetheris_job WHERE id = r.job_id FOR NO KEY UPDATE;
+  ELSE
+    SELECT * INTO job FROM aetheris_job WHERE id = (turn ->> 'job')::uuid FOR NO KEY UPDATE;
+  END IF;
+  IF job.id IS NULL THEN
+    RAISE EXCEPTION 'no such job' USING ERRCODE = 'AE002';
+  END IF;
+
+  now_at := greatest(aetheris_now(), job.last_event_at);
+  chain.job := job.id;
+  chain.tenant := job.tenant;
+  chain.log := turn ->> 'log';
+  chain.worker := (turn ->> 'worker')::uuid;
+  chain.seq := job.seq;
+  chain.head := job.head;
+  chain.at := now_at;
+  chain.at_text := to_char(now_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+
+  -- steps and edges: of a submit, a plan or a spawn -----------------------------------------------------
+  IF turn ? 'blobs' THEN
+    INSERT INTO aetheris_blob (tenant, digest, value, created_at)
+      SELECT job.tenant, key, value, now_at FROM jsonb_each(turn -> 'blobs') ON CONFLICT DO NOTHING;
+  END IF;
+  IF turn ? 'steps' THEN
+    WITH inserted AS (
+      INSERT INTO aetheris_step (job_id, tenant, key, kind, config, refs, "join", join_needed, parents, pending_parents,
+          taken_parents, status, attempt, failures, max_attempts, queue, priority, timeout, waiting_for, hints, causes, ready_at)
+        SELECT job.id, job.tenant, s.key, s.kind, s.config, s.refs, s."join", s.join_needed, s.parents, s.parents, 0,
+          CASE WHEN s.parents = 0 THEN 'ready' ELSE 'blocked' END, 0, 0, s.max_attempts, coalesce(s.queue, job.queue),
+          coalesce(s.priority, job.priority), s.timeout, '', 0, '{}', CASE WHEN s.parents = 0 THEN now_at END
+        FROM jsonb_to_recordset(turn -> 'steps') AS s(key text, kind text, config jsonb, refs jsonb, "join" text,
+          join_needed int, parents int, max_attempts int, queue text, priority int, timeout float8)
+        RETURNING id, parents)
+    SELECT count(*), coalesce(array_agg(id ORDER BY id) FILTER (WHERE parents = 0), '{}') INTO v_int, released FROM inserted;
+    d_unfinished := d_unfinished + v_int;
+    d_ready := d_ready + cardinality(released);
+    INSERT INTO aetheris_edge (job_id, parent_id, child_id, "when")
+      SELECT job.id, p.id, c.id, e."when"
+        FROM jsonb_to_recordset(turn -> 'edges') AS e(parent text, child text, "when" text)
+        JOIN aetheris_step p ON p.job_id = job.id AND p.key = e.parent
+        JOIN aetheris_step c ON c.job_id = job.id AND c.key = e.child;
+  END IF;
+
+  -- 2. the moves ----------------------------------------------------------------------------------------
+  FOR op IN SELECT value FROM jsonb_array_elements(coalesce(turn -> 'ops', '[]')) LOOP
+    CASE op ->> 'op'
+
+    WHEN 'event' THEN
+      chain := aetheris_append(chain, op ->> 'type', op ->> 'step', (op ->> 'attempt')::int, NULL, op ->> 'data',
+                               op ->> 'sd', op -> 'parts', op ->> 'call');
+
+    WHEN 'move' THEN
+      v_to := op ->> 'to';
+      v_type := op ->> 'type';
+      IF v_to = 'ready' AND job.ending_as IS NOT NULL THEN
+        v_to := 'cancelled';  -- the job is on its way out: nothing goes back into the queue
+        v_type := 'step_cancelled';
+      END IF;
+      SELECT s.status, s.key, s.attempt INTO v_old, v_key, v_attempt FROM aetheris_step s
+        WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
+      UPDATE aetheris_step s SET
+          status = v_to,
+          failures = s.failures + coalesce((op ->> 'failed')::int, 0),
+          result = coalesce(op -> 'parts' -> 'output' -> 'value', s.result),
+          error = coalesce(op -> 'parts' -> 'error' -> 'value', s.error),
+          branch = CASE WHEN v_to = 'failed' THEN 'failed' ELSE coalesce(op ->> 'branch', s.branch) END,
+          run_after = CASE WHEN v_to = 'ready' THEN now_at + make_interval(secs => (op ->> 'after')::float8) END,
+          ready_at = CASE WHEN v_to = 'ready' THEN now_at ELSE s.ready_at END,
+          waiting_for = CASE WHEN v_to = 'waiting' THEN op -> 'wait' ->> 'kind' || ':' || (op -> 'wait' ->> 'name') ELSE '' END,
+          resume = CASE WHEN v_to = 'ready' THEN coalesce(op -> 'resume', s.resume) WHEN v_to = 'waiting' THEN NULL ELSE s.resume END,
+          deadline_at = NULL,
+          hinted_at = NULL,
+          hints = 0,
+          finished_at = CASE WHEN v_to IN ('completed', 'failed', 'skipped', 'cancelled') THEN now_at END
+        WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id
+          AND s.status = ANY (ARRAY(SELECT jsonb_array_elements_text(op -> 'from')))
+          AND (op ->> 'attempt' IS NULL OR s.attempt = (op ->> 'attempt')::int)
+          AND (op ->> 'waiting_for' IS NULL OR s.waiting_for = op ->> 'waiting_for');
+      IF NOT FOUND THEN
+        CONTINUE WHEN coalesce((op ->> 'optional')::boolean, false);
+        RAISE EXCEPTION 'step % is % in attempt %, not % in attempt %', coalesce(v_key, op ->> 'step'), v_old, v_attempt,
+          op ->> 'from', coalesce(op ->> 'attempt', 'any') USING ERRCODE = 'AE001';
+      END IF;
+      d_running := d_running - (v_old = 'running')::int;
+      d_waiting := d_waiting - (v_old = 'waiting')::int + (v_to = 'waiting')::int;
+      d_ready := d_ready - (v_old = 'ready')::int + (v_to = 'ready')::int;
+      chain := aetheris_append(chain, v_type, v_key, v_attempt, NULL, op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
+      IF v_old = 'waiting' THEN
+        UPDATE aetheris_wait SET closed_at = now_at, outcome = coalesce(op ->> 'wait_outcome', v_type)
+          WHERE step_id = (op ->> 'step')::bigint AND closed_at IS NULL;
+      END IF;
+      IF v_to = 'ready' THEN
+        UPDATE aetheris_step SET causes = ARRAY[chain.head] WHERE id = (op ->> 'step')::bigint;
+        released := released || (op ->> 'step')::bigint;
+      ELSIF v_to = 'waiting' THEN
+        INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, prompt, schema, approvers,
+            deadline_at, opened_at, outcome)
+          VALUES (job.tenant, job.id, (op ->> 'step')::bigint, v_key, v_attempt, op -> 'wait' ->> 'kind', op -> 'wait' ->> 'name',
+            coalesce(op -> 'wait' ->> 'prompt', ''), coalesce(op -> 'wait' -> 'schema', '{}'),
+            coalesce(op -> 'wait' -> 'approvers', '{}'),
+            now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8), now_at, '');
+        bind := true;
+      ELSE
+        d_unfinished := d_unfinished - 1;
+        IF v_to = 'completed' AND EXISTS (SELECT 1 FROM aetheris_ledger_entry
+            WHERE job_id = job.id AND step_id = (op ->> 'step')::bigint AND state IN ('reserved', 'started', 'accepted', 'unknown')) THEN
+          RAISE EXCEPTION 'step % cannot complete: one of its effects is not settled', v_key USING ERRCODE = 'AE005';
+        END IF;
+        e_ids := e_ids || (op ->> 'step')::bigint;
+        e_status := e_status || v_to;
+        e_branch := e_branch || CASE WHEN v_to = 'failed' THEN 'failed' ELSE op ->> 'branch' END;
+        e_digest := e_digest || chain.head;
+        closing := closing OR v_to <> 'completed';
+        IF v_to = 'failed' AND NOT EXISTS (SELECT 1 FROM aetheris_edge
+            WHERE job_id = job.id AND parent_id = (op ->> 'step')::bigint AND "when" = 'failed') THEN
+          job.error := coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key);
+          job.ending_as := coalesce(job.ending_as, 'failed');
+        END IF;
+      END IF;
+
+    WHEN 'intend' THEN
+      -- The fence first: an intent is a decision of the current attempt.
+      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
+        AND s.attempt = (op ->> 'attempt')::int;
+      IF NOT FOUND THEN
+        RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'attempt' USING ERRCODE = 'AE001';
+      END IF;
+      answers := answers || aetheris_intend(job.id, job.tenant, chain.worker, now_at, op, (op ->> 'attempt')::int);
+      IF (answers -> -1 ->> 'inserted')::boolean THEN
+        chain := aetheris_append(chain, op ->> 'type', op ->> 'key', (op ->> 'attempt')::int, NULL, op ->> 'data', op ->> 'sd',
+                                 op -> 'parts', (op ->> 'call') || '#' || (op ->> 'generation'));
+      END IF;
+
+    WHEN 'settle' THEN
+      -- Guarded by the entry's own starter, not by the step's fence: late truth is welcome. To start a call
+      -- again is a decision, though, and takes the fence.
+      IF op ? 'fence' AND NOT EXISTS (SELECT 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id
+          AND s.status = 'running' AND s.attempt = (op ->> 'new_attempt')::int) THEN
+        RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'new_attempt' USING ERRCODE = 'AE001';
+      END IF;
+      UPDATE aetheris_ledger_entry l SET
+          state = op ->> 'to',
+          attempt = CASE WHEN op ->> 'to' = 'started' THEN (op ->> 'new_attempt')::int ELSE l.attempt END,
+          worker_id = CASE WHEN op ->> 'to' = 'started' THEN chain.worker ELSE l.worker_id END,
+          started_at = CASE WHEN op ->> 'to' = 'started' THEN now_at ELSE l.started_at END,
+          calls = l.calls + (op ->> 'to' = 'started')::int,
+          result = coalesce(op -> 'parts' -> 'tool.result' -> 'value', op -> 'parts' -> 'output' -> 'value', l.result),
+          error = CASE WHEN op ->> 'to' IN ('committed', 'started') THEN NULL ELSE coalesce(op -> 'parts' -> 'error' -> 'value', l.error) END,
+          source = coalesce(op ->> 'source', l.source),
+          external_id = coalesce(op ->> 'external_id', l.external_id),
+          usage = coalesce(op -> 'usage', l.usage),
+          resolved_by = coalesce(op ->> 'by', l.resolved_by),
+          resolved_why = coalesce(op ->> 'why', l.resolved_why),
+          settled_at = CASE WHEN op ->> 'to' = 'started' THEN NULL ELSE now_at END
+        WHERE l.job_id = job.id AND l.step_id = (op ->> 'step')::bigint AND l.call = op ->> 'call'
+          AND l.generation = (op ->> 'generation')::int
+          AND l.state = ANY (ARRAY(SELECT jsonb_array_elements_text(op -> 'from')))
+          AND (op ->> 'attempt' IS NULL OR l.attempt = (op ->> 'attempt')::int);
+      IF NOT FOUND THEN
+        CONTINUE WHEN coalesce((op ->> 'optional')::boolean, false);
+        RAISE EXCEPTION 'ledger entry %.%#% is not % by attempt %', op ->> 'key', op ->> 'call', op ->> 'generation',
+          op ->> 'from', coalesce(op ->> 'attempt', 'any') USING ERRCODE = 'AE001';
+      END IF;
+      chain := aetheris_append(chain, op ->> 'type', op ->> 'key', coalesce((op ->> 'new_attempt')::int, (op ->> 'attempt')::int), NULL,
+                               op ->> 'data', op ->> 'sd', op -> 'parts', (op ->> 'call') || '#' || (op ->> 'generation'));
+
+    WHEN 'effects' THEN
+      INSERT INTO aetheris_effect (tenant, job_id, step_id, name, ordinal, value, recorded_at)
+        SELECT job.tenant, job.id, (op ->> 'step')::bigint, f.name, f.ordinal, f.value, now_at
+          FROM jsonb_to_recordset(op -> 'values') AS f(name text, ordinal int, value jsonb)
+        ON CONFLICT DO NOTHING;
+      chain := aetheris_append(chain, 'effect_recorded', op ->> 'key', (op ->> 'attempt')::int, NULL, op ->> 'data', op ->> 'sd',
+                               op -> 'parts', NULL);
+
+    WHEN 'signal' THEN
+      v_bool := job.status IN ('completed', 'failed', 'cancelled') OR job.ending_as IS NOT NULL;
+      INSERT INTO aetheris_signal (tenant, job_id, name, dedup_id, payload, sender, received_at, state)
+        VALUES (job.tenant, job.id, op ->> 'name', op ->> 'dedup_id', op -> 'parts' -> 'signal' -> 'value', coalesce(op ->> 'sender', ''),
+                now_at, CASE WHEN v_bool THEN 'refused' ELSE 'buffered' END)
+        ON CONFLICT (job_id, dedup_id) DO NOTHING RETURNING id INTO v_id;
+      IF NOT FOUND THEN
+        SELECT jsonb_build_object('signal', id, 'duplicate', true, 'state', state, 'name', name, 'payload', payload) INTO v_json
+          FROM aetheris_signal WHERE job_id = job.id AND dedup_id = op ->> 'dedup_id';
+        answers := answers || v_json;
+      ELSIF v_bool THEN
+        answers := answers || jsonb_build_object('signal', v_id, 'duplicate', false, 'state', 'refused');
+      ELSE
+        chain := aetheris_append(chain, op ->> 'type', op ->> 'key', NULL, NULL, op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
+        UPDATE aetheris_signal SET digest = chain.head WHERE id = v_id;
+        answers := answers || jsonb_build_object('signal', v_id, 'duplicate', false, 'state', 'buffered');
+        bind := true;
+      END IF;
+
+    WHEN 'job' THEN
+      -- pause, resume, cancel: columns, not states. The guard is a condition on them.
+      IF job.status IN ('completed', 'failed', 'cancelled') THEN
+        RAISE EXCEPTION 'job is %', job.status USING ERRCODE = 'AE003';
+      END IF;
+      CASE op ->> 'verb'
+      WHEN 'cancel' THEN
+        IF job.cancel_requested_at IS NOT NULL THEN CONTINUE; END IF;
+        job.cancel_requested_at := now_at;
+        job.ending_as := coalesce(job.ending_as, 'cancelled');
+      WHEN 'pause' THEN
+        IF job.paused_at IS NOT NULL THEN CONTINUE; END IF;
+        job.paused_at := now_at;
+      WHEN 'resume' THEN
+        IF job.paused_at IS NULL THEN CONTINUE; END IF;
+        job.paused_at := NULL;
+        released := released || ARRAY(SELECT id FROM aetheris_step WHERE job_id = job.id AND status = 'ready' ORDER BY id LIMIT 1000);
+      END CASE;
+      chain := aetheris_append(chain, op ->> 'type', NULL, NULL, NULL, op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
+
+    ELSE
+      RAISE EXCEPTION 'unknown operation %', op ->> 'op' USING ERRCODE = 'AE009';
+    END CASE;
+  END LOOP;
+
+  -- 3. signals and waits ---------------------------------------------------------------------------------
+  WHILE bind AND job.ending_as IS NULL LOOP
+    SELECT wt.id, wt.step_id, wt.step_key, wt.attempt, sg.id AS signal_id, sg.payload, sg.digest INTO w
+      FROM aetheris_wait wt
+      CROSS JOIN LATERAL (SELECT id, payload, digest FROM aetheris_signal
+        WHERE job_id = job.id AND name = wt.name AND state = 'buffered' ORDER BY id LIMIT 1) sg
+      WHERE wt.job_id = job.id AND wt.closed_at IS NULL AND wt.kind IN ('signal', 'approval')
+        AND (wt.deadline_at IS NULL OR wt.deadline_at > now_at)
+      ORDER BY wt.id LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    UPDATE aetheris_signal SET state = 'consumed', consumed_by_id = w.step_id, consumed_at = now_at WHERE id = w.signal_id;
+    UPDATE aetheris_wait SET closed_at = now_at, outcome = 'signalled', signal_id = w.signal_id WHERE id = w.id;
+    UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hinted_at = NULL, hints = 0,
+        resume = jsonb_build_object('outcome', 'signalled', 'payload', w.payload), causes = ARRAY[w.digest]
+      WHERE id = w.step_id AND status = 'waiting';
+    d_waiting := d_waiting - 1;
+    d_ready := d_ready + 1;
+    released := released || w.step_id;
+    chain := aetheris_append(chain, 'signal_consumed', w.step_key, w.attempt, ARRAY[w.digest], '{"signal":' || w.signal_id || '}', NULL, NULL, NULL);
+    chain := aetheris_append(chain, 'step_resumed', w.step_key, w.attempt, ARRAY[chain.head], '{"outcome":"signalled"}', NULL, NULL, NULL);
+  END LOOP;
+
+  -- 4. edges ---------------------------------------------------------------------------------------------
+  WHILE cardinality(e_ids) > 0 AND job.ending_as IS NULL LOOP
+    n_ids := '{}'; n_status := '{}'; n_branch := '{}'; n_digest := '{}';
+    FOR r IN
+      UPDATE aetheris_step c SET
+          pending_parents = c.pending_parents - d.decided,
+          taken_parents = c.taken_parents + d.taken,
+          causes = (c.causes || d.digests)[1:32]
+        FROM (SELECT x.child_id, count(*)::int AS decided, (count(*) FILTER (WHERE x.taken))::int AS taken,
+                     coalesce(array_agg(x.digest) FILTER (WHERE x.taken), '{}') AS digests
+              FROM (SELECT ed.child_id, en.digest,
+                           CASE en.status WHEN 'completed' THEN ed."when" IS NULL OR ed."when" = en.branch
+                                          WHEN 'failed' THEN coalesce(ed."when" = 'failed', false)
+                                          ELSE false END AS taken
+                    FROM unnest(e_ids, e_status, e_branch, e_digest) AS en(id, status, branch, digest)
+                    JOIN aetheris_edge ed ON ed.job_id = job.id AND ed.parent_id = en.id) x
+              GROUP BY x.child_id) d
+        WHERE c.id = d.child_id
+        RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, d.digests
+    LOOP
+      CONTINUE WHEN r.status <> 'blocked';
+      IF (r.join_needed IS NULL AND r.pending_parents = 0 AND r.taken_parents > 0)
+          OR (r.join_needed IS NOT NULL AND r.taken_parents >= r.join_needed) THEN
+        UPDATE aetheris_step SET status = 'ready', ready_at = now_at WHERE id = r.id;
+        d_ready := d_ready + 1;
+        released := released || r.id;
+      ELSIF r.pending_parents = 0 OR (r.join_needed IS NOT NULL AND r.taken_parents + r.pending_parents < r.join_needed) THEN
+        UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
+        d_unfinished := d_unfinished - 1;
+        chain := aetheris_append(chain, 'step_skipped', r.key, NULL, e_digest[1:32], '{}', NULL, NULL, NULL);
+        n_ids := n_ids || r.id;
+        n_status := n_status || 'skipped'::text;
+        n_branch := n_branch || NULL::text;
+        n_digest := n_digest || chain.head;
+      END IF;
+    END LOOP;
+    e_ids := n_ids; e_status := n_status; e_branch := n_branch; e_digest := n_digest;
+  END LOOP;
+
+  -- 5. the end, or what follows --------------------------------------------------------------------------
+  IF job.ending_as IS NOT NULL AND job.unfinished_steps + d_unfinished > 0 THEN
+    FOR r IN SELECT id, key, status, attempt FROM aetheris_step
+        WHERE job_id = job.id AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
+      UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
+      d_unfinished := d_unfinished - 1;
+      d_ready := d_ready - (r.status = 'ready')::int;
+      d_waiting := d_waiting - (r.status = 'waiting')::int;
+      IF r.status = 'waiting' THEN
+        UPDATE aetheris_wait SET closed_at = now_at, outcome = 'cancelled' WHERE step_id = r.id AND closed_at IS NULL;
+      END IF;
+      chain := aetheris_append(chain, 'step_cancelled', r.key, NULLIF(r.attempt, 0), NULL, '{}', NULL, NULL, NULL);
+      closing := true;
+    END LOOP;
+    released := '{}';
+  END IF;
+  IF closing THEN
+    -- What an ended attempt left open may or may not have happened: say so.
+    FOR w IN SELECT l.id, l.call, l.generation, l.state, l.attempt, s.key FROM aetheris_ledger_entry l
+        JOIN aetheris_step s ON s.id = l.step_id
+        WHERE l.job_id = job.id AND l.state IN ('reserved', 'started') AND s.status IN ('failed', 'cancelled') LOOP
+      UPDATE aetheris_ledger_entry SET state = CASE w.state WHEN 'reserved' THEN 'cancelled' ELSE 'unknown' END, settled_at = now_at,
+          error = '{"type": "Ended", "message": "the step ended while the call was open"}' WHERE id = w.id;
+      IF w.state = 'started' THEN
+        chain := aetheris_append(chain, 'tool_unknown', w.key, w.attempt, NULL,
+          '{"call":' || to_json(w.call)::text || ',"entry":"unknown","generation":' || w.generation || '}', NULL, NULL,
+          w.call || '#' || w.generation);
+      END IF;
+    END LOOP;
+  END IF;
+
+  IF job.status IN ('completed', 'failed', 'cancelled') THEN
+    NULL;
+  ELSIF job.unfinished_steps + d_unfinished = 0 THEN
+    job.status := coalesce(job.ending_as, 'completed');
+    job.finished_at := now_at;
+    job.paused_at := NULL;
+    IF job.status = 'completed' THEN
+      IF turn ? 'result_error' THEN
+        job.status := 'failed';
+        job.error := turn -> 'result_error';
+      ELSIF turn ? 'result' THEN
+        job.result := turn -> 'result' -> 'parts' -> 'output' -> 'value';
+      ELSIF job.result_template ? 'expression' THEN
+        RAISE EXCEPTION 'the result expression must be evaluated' USING ERRCODE = 'AE004';
+      ELSE
+        SELECT s.result INTO job.result FROM aetheris_step s WHERE s.job_id = job.id AND s.key = job.result_template ->> 'step';
+      END IF;
+    END IF;
+    chain := aetheris_append(chain, 'job_' || job.status, NULL, NULL, ARRAY[chain.head],
+      CASE WHEN job.status = 'completed' AND job.result_template ? 'step' AND NOT turn ? 'result'
+        THEN '{"result_of":' || to_json(job.result_template ->> 'step')::text || '}'
+        WHEN job.status = 'failed' THEN '{"step":' || to_json(coalesce(job.error ->> 'step', ''))::text || '}' ELSE '{}' END,
+      CASE WHEN job.status = 'completed' THEN turn -> 'result' ->> 'sd' END,
+      CASE WHEN job.status = 'completed' THEN turn -> 'result' -> 'parts' END, NULL);
+  ELSIF claim IS NOT NULL AND job.paused_at IS NULL AND job.ending_as IS NULL THEN
+    -- What the worker prepared for, else any ready sibling of a queue it serves.
+    SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
+      WHERE s.id = (claim ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'ready'
+        AND (s.run_after IS NULL OR s.run_after <= now_at);
+    IF NOT FOUND AND NOT coalesce((claim ->> 'only')::boolean, false) AND job.ready_steps + d_ready > 0 THEN
+      SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
+        WHERE s.job_id = job.id AND s.status = 'ready' AND (s.run_after IS NULL OR s.run_after <= now_at)
+          AND claim -> 'queues' ? s.queue
+        ORDER BY s.priority DESC, s.id LIMIT 1;
+    END IF;
+    IF FOUND THEN
+      claimed := r.id;
+      v_attempt := r.attempt + 1;
+      UPDATE aetheris_step SET status = 'running', attempt = v_attempt, worker_id = chain.worker, claimed_at = now_at,
+          deadline_at = now_at + make_interval(secs => timeout), run_after = NULL WHERE id = r.id;
+      d_ready := d_ready - 1;
+      d_running := d_running + 1;
+      released := array_remove(released, r.id);
+      job.started_at := coalesce(job.started_at, now_at);
+      chain := aetheris_append(chain, 'step_claimed', r.key, v_attempt, r.causes, '{}', NULL, NULL, NULL);
+      IF (claim -> 'intent' ->> 'step')::bigint = r.id THEN
+        op := claim -> 'intent';
+        claim_entry := aetheris_intend(job.id, job.tenant, chain.worker, now_at, op, v_attempt);
+        IF (claim_entry ->> 'inserted')::boolean THEN
+          chain := aetheris_append(chain, op ->> 'type', op ->> 'key', v_attempt, NULL, op ->> 'data', op ->> 'sd', op -> 'parts',
+                                   (op ->> 'call') || '#' || (op ->> 'generation'));
+        END IF;
+      END IF;
+    END IF;
+  END IF;
+  IF job.finished_at IS NULL THEN
+    job.status := CASE
+      WHEN job.started_at IS NULL THEN 'pending'
+      WHEN job.ready_steps + d_ready + job.running_steps + d_running > 0 OR job.waiting_steps + d_waiting = 0 THEN 'running'
+      ELSE 'waiting' END;
+  END IF;
+
+  -- 6. the job row ---------------------------------------------------------------------------------------
+  UPDATE aetheris_job SET status = job.status, result = job.result, error = job.error, started_at = job.started_at,
+      finished_at = job.finished_at, paused_at = job.paused_at, cancel_requested_at = job.cancel_requested_at,
+      ending_as = job.ending_as, seq = chain.seq, head = chain.head, last_event_at = now_at,
+      ready_steps = ready_steps + d_ready, running_steps = running_steps + d_running,
+      waiting_steps = waiting_steps + d_waiting, unfinished_steps = unfinished_steps + d_unfinished
+    WHERE id = job.id;
+
+  RETURN jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers)
+    || CASE WHEN claimed IS NULL THEN '{}'::jsonb ELSE jsonb_build_object(
+         'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)), 'entry', claim_entry) END
+    || CASE WHEN cardinality(released) = 0 THEN '{}'::jsonb ELSE jsonb_build_object('released',
+         (SELECT jsonb_agg(jsonb_build_array(s.id, s.queue)) FROM aetheris_step s WHERE s.id = ANY (released) AND s.run_after IS NULL)) END;
+END $$;

@@ -1,0 +1,80 @@
+"""The Celery task: three lines around the executor. A message carries step ids; the claim decides."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Any
+
+from celery import shared_task
+from celery.signals import (
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
+
+from runtime import ports
+from runtime.conf import settings
+from runtime.dispatch import RUN_STEPS
+from runtime.execution import run_step
+from runtime.incarnation import Incarnation
+
+# One byte of memory that pool children share with their parent: SIGTERM reaches the parent only.
+_draining = mmap.mmap(-1, 1)
+_incarnation: tuple[int, Incarnation] | None = None
+_queues: tuple[str, ...] = ()
+
+
+@shared_task(name=RUN_STEPS, ignore_result=True)
+def run_steps(step_ids: list[int]) -> None:
+    worker = incarnation()
+    for step_id in step_ids:
+        if worker.draining:
+            return  # the sweeper sends the rest to somebody else
+        run_step(step_id, worker)
+
+
+def incarnation() -> Incarnation:
+    """This process's incarnation: made after a fork, never inherited through it."""
+    global _incarnation
+    if _incarnation is None or _incarnation[0] != os.getpid():
+        worker = Incarnation(queues=_queues or settings().queues, drain_requested=lambda: _draining[0] == 1)
+        _incarnation = (os.getpid(), worker)
+        worker.start()
+    return _incarnation[1]
+
+
+@worker_init.connect
+def _remember_queues(sender: Any = None, **kwargs: object) -> None:
+    global _queues
+    _queues = tuple(sender.app.amqp.queues.consume_from) if sender is not None else ()
+    if settings().crash_at:
+        ports.crash_hook = ports.kill_at(settings().crash_at)
+
+
+@worker_ready.connect
+def _start_in_parent(sender: Any = None, **kwargs: object) -> None:
+    if "prefork" not in type(sender.pool).__module__:  # a thread pool: this process runs the steps
+        incarnation()
+
+
+@worker_process_init.connect
+def _start_in_child(**kwargs: object) -> None:
+    incarnation()
+
+
+@worker_shutting_down.connect
+def _drain(**kwargs: object) -> None:
+    _draining[0] = 1
+    if _incarnation is not None and _incarnation[0] == os.getpid():
+        _incarnation[1].drain()
+
+
+@worker_shutdown.connect
+@worker_process_shutdown.connect
+def _stop(**kwargs: object) -> None:
+    if _incarnation is not None and _incarnation[0] == os.getpid():
+        _incarnation[1].stop()

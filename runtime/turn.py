@@ -1,0 +1,319 @@
+"""The gate, from Python: a `Turn` collects what happens to one job and makes it happen in one call.
+
+`aetheris_turn` (runtime/sql/turn.sql) locks the job, makes the guarded moves, appends the events and answers
+what was claimed and released. A turn that lost its connection before the answer came is never guessed at: it
+reads the rows again, and is sent again only when they show that it did not happen.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+
+from runtime import chain, ports
+from runtime.conf import settings
+from runtime.exceptions import AetherisError, JobFinished, JobNotFound, ResultNeeded, StaleAttempt
+from runtime.expressions import ExpressionFailed
+from runtime.states import ENTRY_ALLOWED_FROM, STEP_ARROWS, EntryState
+
+if TYPE_CHECKING:
+    from runtime.models import Step
+    from runtime.outcomes import Waiting
+
+logger = structlog.get_logger(__name__)
+
+TurnAnswer = dict[str, Any]
+"""What the gate answers: job, seq, status, answers, and where there are any: claimed, entry, released."""
+
+RECONNECT_SECONDS = 120.0
+
+
+def part(name: str, value: Any) -> chain.Part:
+    """A payload part with a fresh salt."""
+    return chain.Part(name=name, value=value, salt=chain.salt(ports.token_bytes(16)))
+
+
+class Turn:
+    """One transaction in which one job changes: one call of the SQL function that is the gate.
+
+    Moves are collected and sent together when the block ends. The function locks the job first, which
+    orders its events and lets the last of several parents see that the others have finished.
+    """
+
+    def __init__(
+        self, job_id: UUID | None = None, *, step: int | None = None, worker: UUID | None = None
+    ) -> None:
+        self.job_id = job_id
+        self.worker = worker
+        self.answer: TurnAnswer = {}
+        self._ops: list[dict[str, Any]] = []
+        self._held: Collection[int] = ()
+        self._payload: dict[str, Any] = {"log": settings().log_name}
+        if step is not None:
+            self._payload["step"] = step
+        else:
+            self._payload["job"] = str(job_id)
+        if worker is not None:
+            self._payload["worker"] = str(worker)
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+
+    # What can happen to a step
+
+    def complete(self, step: Step, result: Any, *, branch: str | None = None) -> None:
+        data = {} if branch is None else {"branch": branch}
+        self._move(step, "complete", data, [part("output", result)], branch=branch)
+
+    def fail(self, step: Step, error: dict[str, Any], *, verb: str = "fail") -> None:
+        self._move(step, verb, {"failures": step.failures + 1}, [part("error", error)], failed=1)
+
+    def retry(
+        self, step: Step, error: dict[str, Any], *, after: timedelta | None = None, verb: str = "retry"
+    ) -> None:
+        seconds = after.total_seconds() if after else None
+        data = {"failures": step.failures + 1, "after_ms": int((seconds or 0) * 1000)}
+        self._move(step, verb, data, [part("error", error)], failed=1, after=seconds)
+
+    def rescue(self, step: Step, error: dict[str, Any]) -> None:
+        if step.is_spent:
+            self.fail(step, error)
+        else:
+            self.retry(step, error, verb="rescue")
+
+    def time_out(self, step: Step, error: dict[str, Any], *, after: timedelta | None = None) -> None:
+        if step.is_spent:
+            self.fail(step, error)
+        else:
+            self.retry(step, error, after=after, verb="time_out")
+
+    def hand_back(self, step: Step, why: str) -> None:
+        """Back to ready without a failure: the worker drains."""
+        self._move(step, "hand_back", {"handed_back": why, "failures": step.failures})
+
+    def park(self, step: Step, waiting: Waiting) -> None:
+        timeout = waiting.timeout.total_seconds() if waiting.timeout is not None else None
+        wait = {
+            "kind": waiting.kind, "name": waiting.name, "prompt": waiting.prompt, "schema": waiting.schema,
+            "approvers": waiting.approvers, "timeout": timeout,
+        }  # fmt: skip
+        data: dict[str, Any] = {"wait": waiting.kind, "name": waiting.name}
+        if timeout is not None:
+            data["timeout_ms"] = int(timeout * 1000)
+        self._move(step, "park", data, wait=wait)
+        if waiting.event:
+            parts = [part("prompt", waiting.prompt)] if waiting.prompt else []
+            self.event(
+                waiting.event, step=step.key, attempt=step.attempt, data={"name": waiting.name}, parts=parts
+            )
+
+    def resume(self, step: Step, resume: dict[str, Any], *, waiting_for: str, optional: bool = False) -> None:
+        self._move(
+            step, "resume", {"outcome": resume["outcome"]},
+            attempt=None, resume=resume, waiting_for=waiting_for, wait_outcome=resume["outcome"], optional=optional,
+        )  # fmt: skip
+
+    # What can happen beside it
+
+    def event(
+        self, type: str, *, step: str | None = None, attempt: int | None = None, data: dict[str, Any] | None = None,
+        parts: Sequence[chain.Part] = (), call: str | None = None,
+    ) -> None:  # fmt: skip
+        self._op("event", type=type, step=step, attempt=attempt, call=call, **_facts(data, parts))
+
+    def job(self, verb: str, type: str, *, data: dict[str, Any], parts: Sequence[chain.Part] = ()) -> None:
+        self._op("job", verb=verb, type=type, **_facts(data, parts))
+
+    def intend(self, intent: dict[str, Any]) -> None:
+        self._op("intend", **intent)
+
+    def settle(
+        self, entry: dict[str, Any], to: EntryState, type: str, *, attempt: int | None, parts: Sequence[chain.Part] = (),
+        allowed_from: Iterable[EntryState] = (), data: dict[str, Any] | None = None, **columns: Any,
+    ) -> None:  # fmt: skip
+        """Move a ledger entry. `attempt` is its starter: the guard of an outcome."""
+        data = {"call": entry["call"], "generation": entry["generation"], "entry": to.value, **(data or {})}
+        self._op(
+            "settle", step=entry["step"], key=entry["key"], call=entry["call"], generation=entry["generation"],
+            to=to.value, type=type, attempt=attempt, **_facts(data, parts),
+            **{"from": [state.value for state in allowed_from or ENTRY_ALLOWED_FROM[to]]}, **columns,
+        )  # fmt: skip
+
+    def effects(self, step: Step, values: list[dict[str, Any]]) -> None:
+        names = {value["name"] for value in values}
+        data = {
+            "effects": [f"{value['name']}#{value['ordinal']}" for value in values],
+            "names": sorted(names),
+        }
+        parts = [part("effects", [value["value"] for value in values])]
+        self._op(
+            "effects", step=step.pk, key=step.key, attempt=step.attempt, values=values, **_facts(data, parts)
+        )
+
+    def signal(
+        self, name: str, payload: Any, *, dedup_id: str, type: str = "signal_received", sender: str = "",
+        key: str | None = None, data: dict[str, Any] | None = None, parts: Sequence[chain.Part] = (),
+    ) -> None:  # fmt: skip
+        facts = _facts({"name": name, **(data or {})}, [part("signal", payload), *parts])
+        self._op("signal", name=name, dedup_id=dedup_id, type=type, sender=sender, key=key, **facts)
+
+    def submit(self, job: dict[str, Any]) -> None:
+        self._payload["submit"] = job
+
+    def add_steps(
+        self, steps: list[dict[str, Any]], edges: list[dict[str, Any]], blobs: dict[str, Any]
+    ) -> None:
+        self._payload.update(steps=steps, edges=edges, blobs=blobs)
+
+    def claim(
+        self, step: int | None = None, *, only: bool = False, queues: Iterable[str] = (), with_job: bool = False,
+        intent: dict[str, Any] | None = None, held: Collection[int] = (),
+    ) -> None:  # fmt: skip
+        """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling."""
+        self._held = held
+        self._payload["claim"] = {
+            "step": step, "only": only, "queues": list(queues), "with_job": with_job, "intent": intent
+        }  # fmt: skip
+
+    # The call
+
+    def commit(self) -> TurnAnswer:
+        """Send the turn. Raises `StaleAttempt`, `JobNotFound` or `JobFinished`; then nothing has happened."""
+        self._payload["ops"] = self._ops
+        try:
+            self.answer = self._call()
+        except ResultNeeded:
+            self._payload.update(self._evaluate_result())
+            self.answer = self._call()
+        except (OperationalError, InterfaceError) as lost:
+            if connection.in_atomic_block:
+                raise  # the caller's transaction is gone with the connection; only the caller can begin it again
+            self.answer = self._recover(lost)
+        if released := self.answer.get("released"):
+            from runtime import dispatch  # dispatch needs the models that build on turns
+
+            dispatch.hint_after_commit(released)
+        return self.answer
+
+    def _call(self) -> TurnAnswer:
+        text = json.dumps(self._payload, separators=(",", ":"), ensure_ascii=False)
+        try:
+            # Inside a caller's transaction a refused turn must not spoil the rest of it.
+            with (
+                transaction.atomic() if connection.in_atomic_block else nullcontext(),
+                connection.cursor() as cursor,
+            ):
+                cursor.execute("SELECT aetheris_turn(%s::jsonb)", [text])
+                # Django leaves jsonb to whoever knows the encoder: here it is plain JSON.
+                return json.loads(cursor.fetchone()[0])  # type: ignore[no-any-return, index]
+        except (OperationalError, InterfaceError):
+            raise
+        except DatabaseError as error:
+            self._explain(error)
+
+    def _explain(self, error: DatabaseError) -> NoReturn:
+        cause = error.__cause__
+        message = str(error).split("\n", 1)[0]
+        match getattr(cause, "sqlstate", None):
+            case "AE001":
+                raise StaleAttempt(message) from error
+            case "AE002":
+                raise JobNotFound(self.job_id) from error
+            case "AE003":
+                raise JobFinished(self.job_id, message.removeprefix("job is "), "change") from error  # type: ignore[arg-type]
+            case "AE004":
+                raise ResultNeeded(message) from error
+            case "AE005":
+                raise AetherisError(
+                    f"{message}. Settle it first: `manage.py doctor` shows the entry."
+                ) from error
+            case _:
+                raise error
+
+    def _recover(self, lost: Exception) -> TurnAnswer:
+        """Find out whether the turn happened; send it again only if it did not."""
+        give_up = time.monotonic() + RECONNECT_SECONDS
+        pause = 0.05
+        while True:
+            logger.warning("database_lost", job=str(self.job_id), error=str(lost).strip())
+            connection.close()
+            time.sleep(pause)
+            pause = min(pause * 2, 2.0)
+            try:
+                from runtime import recall  # reads rows through the models
+
+                return recall.answer_of(self) or self._call()
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() > give_up:
+                    raise
+                lost = error
+
+    def _evaluate_result(self) -> dict[str, Any]:
+        from runtime.results import evaluate_job_result  # reads rows through the models
+
+        fresh = {
+            op["key"]: op["parts"]["output"]["value"]
+            for op in self._ops
+            if op["op"] == "move" and op["to"] == "completed"
+        }
+        try:
+            value = evaluate_job_result(self._payload, fresh)
+        except ExpressionFailed as error:
+            return {"result_error": {"type": "ResultFailed", "message": str(error)}}
+        return {"result": _facts(None, [part("output", value)])}
+
+    def _move(
+        self, step: Step, verb: str, data: dict[str, Any], parts: Sequence[chain.Part] = (), *,
+        attempt: int | None = -1, **columns: Any,
+    ) -> None:  # fmt: skip
+        arrow = STEP_ARROWS[verb]
+        self._op(
+            "move", step=step.pk, key=step.key, attempt=step.attempt if attempt == -1 else attempt, to=arrow.to.value,
+            type=arrow.event, **_facts(data, parts), **{"from": [s.value for s in arrow.allowed_from]}, **columns,
+        )  # fmt: skip
+
+    def _op(self, op: str, **values: Any) -> None:
+        self._ops.append({"op": op, **{name: value for name, value in values.items() if value is not None}})
+
+    # For `recall`, which reads what a lost turn was about
+
+    @property
+    def ops(self) -> list[dict[str, Any]]:
+        return self._ops
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return self._payload
+
+    @property
+    def held(self) -> Collection[int]:
+        return self._held
+
+
+def _facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:
+    """`data` and commitments as the text that goes into the header, and the parts as rows."""
+    facts: dict[str, Any] = {}
+    if data:
+        facts["data"] = chain.header_bytes(data).decode()
+    if parts:
+        facts["sd"] = ",".join(f'"{c}"' for c in sorted(part.commitment() for part in parts))
+        facts["parts"] = {part.name: {"salt": part.salt, "value": part.value} for part in parts}
+    return facts
+
+
+facts = _facts

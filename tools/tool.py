@@ -1,0 +1,161 @@
+"""The `@tool` decorator: a plain or async function, its typed arguments, and its policy."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Protocol, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import to_jsonable_python
+
+from tools import registry
+from tools.answers import Verdict
+from tools.errors import ToolArgumentsInvalid
+
+
+class ToolContext(Protocol):
+    """What the first parameter of a tool offers, if the tool has one named `context`."""
+
+    idempotency_key: str
+    """The same on every attempt of the same call: send it outside."""
+    attempt: int
+    job_id: str
+    step: str
+
+    @property
+    def remaining_seconds(self) -> float: ...
+
+    @property
+    def cancelled(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a repeated call would mean. Nothing declared means: never call twice, ask a person when in doubt."""
+
+    read_only: bool = False
+    idempotent: bool = False
+    key_window: timedelta | None = None
+    """How long the outside keeps an idempotency key; later a repeat would be a second effect."""
+    timeout: float = 60.0
+    """Seconds one call may take."""
+
+    def may_repeat(self, age: timedelta) -> bool:
+        """Whether a call of unknown outcome, first intended `age` ago, may be made again with its key."""
+        return self.read_only or self.idempotent and (self.key_window is None or age < self.key_window)
+
+
+Verify = Callable[[str, dict[str, Any]], Verdict]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A registered tool. `call` runs it; what it returns is JSON."""
+
+    name: str
+    function: Callable[..., Any]
+    policy: Policy = field(default_factory=Policy)
+    verify: Verify | None = None
+    version: str = "1"
+
+    @property
+    def where(self) -> str:
+        return f"{self.function.__module__}.{self.function.__qualname__}"
+
+    @property
+    def description(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    @cached_property
+    def takes_context(self) -> bool:
+        return next(iter(inspect.signature(self.function).parameters), "") == "context"
+
+    @cached_property
+    def arguments_model(self) -> type[BaseModel]:
+        fields: dict[str, Any] = {}
+        for name, parameter in inspect.signature(self.function, eval_str=True).parameters.items():
+            if name == "context":
+                continue
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise TypeError(
+                    f"tool {self.name!r} ({self.where}): *{name} cannot be checked; name every argument"
+                )
+            annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+            fields[name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
+        config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+        return create_model(f"{self.name}_arguments", __config__=config, **fields)
+
+    @property
+    def arguments_schema(self) -> dict[str, Any]:
+        return self.arguments_model.model_json_schema()
+
+    def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as JSON, converted to the declared types. Raises `ToolArgumentsInvalid`."""
+        return to_jsonable_python(self._parsed(arguments).model_dump(mode="json"))  # type: ignore[no-any-return]
+
+    def problems(self, arguments: Mapping[str, Any], unknown: Collection[str] = ()) -> list[tuple[str, str]]:
+        """What is wrong with arguments of which those in `unknown` have no value yet."""
+        try:
+            self._parsed(arguments)
+        except ToolArgumentsInvalid as error:
+            return [
+                (path, text)
+                for path, text in error.problems
+                if path.split(".")[0].split("[")[0] not in unknown
+            ]
+        return []
+
+    def call(self, context: ToolContext, arguments: Mapping[str, Any]) -> Any:
+        """Run the tool. The result is JSON; a model or dataclass is turned into its fields."""
+        parsed = self._parsed(arguments)
+        values = {name: getattr(parsed, name) for name in type(parsed).model_fields}
+        result = self.function(context, **values) if self.takes_context else self.function(**values)
+        if inspect.isawaitable(result):
+            result = asyncio.run(_awaited(result))
+        return to_jsonable_python(result)
+
+    def _parsed(self, arguments: Mapping[str, Any]) -> BaseModel:
+        try:
+            return self.arguments_model.model_validate(dict(arguments))
+        except ValidationError as error:
+            problems = [(_path(detail["loc"]), detail["msg"]) for detail in error.errors(include_url=False)]
+            raise ToolArgumentsInvalid(self.name, problems) from error
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+@overload
+def tool(function: Callable[..., Any]) -> Tool: ...
+@overload
+def tool(
+    *, name: str | None = None, read_only: bool = False, idempotent: bool = False, key_window: timedelta | None = None,
+    timeout: float = 60.0, verify: Verify | None = None, version: str = "1",
+) -> Callable[[Callable[..., Any]], Tool]: ...  # fmt: skip
+def tool(
+    function: Callable[..., Any] | None = None, *, name: str | None = None, verify: Verify | None = None, version: str = "1",
+    **policy: Any,
+) -> Tool | Callable[[Callable[..., Any]], Tool]:  # fmt: skip
+    """Declare a tool and register it.
+
+    `read_only`: no effect outside, may be called again. `idempotent` with `key_window`: may be called again
+    with the same key while the outside keeps it. `verify(key, arguments)`: tells whether a call happened.
+    With none of these a call of unknown outcome waits for a person.
+    """
+
+    def declare(function: Callable[..., Any]) -> Tool:
+        declared = Tool(name or function.__name__, function, Policy(**policy), verify, version)
+        declared.arguments_model  # noqa: B018 - a signature that cannot be checked is refused at import
+        registry.register(declared)
+        return declared
+
+    return declare(function) if function is not None else declare
