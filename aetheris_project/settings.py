@@ -124,7 +124,7 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_QUEUES = {name: {} for name in ("realtime", "default", "background", "heavy")}
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {name: {} for name in ("realtime", "default", "background", "heavy")}
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
@@ -143,7 +143,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 5,
     "retry_on_timeout": True,
     "global_keyprefix": "aetheris:",
-    "queue_order_strategy": "priority",
+    "queue_order_strategy": "priority",  # in the order of --queues: realtime before default before background
+    "priority_steps": [0],  # a step's priority is a column; messages have none
     "client_name": "aetheris",
 }
 CELERY_BEAT_SCHEDULER = "aetheris_project.beat:OnlyScheduler"
