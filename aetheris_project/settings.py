@@ -111,7 +111,13 @@ LOGGING = logs.configuration(
 logs.configure()
 
 # What the runtime itself reads, through runtime/conf.py; its defaults are there.
-AETHERIS: dict[str, object] = {"REDIS_URL": REDIS_URL}
+AETHERIS: dict[str, object] = {
+    "REDIS_URL": REDIS_URL,
+    "MODEL_BASE_URL": env.str("OPENAI_BASE_URL", default=""),
+    "MODEL_API_KEY": env.str("OPENAI_API_KEY", default=""),
+    "MODEL_NAME": env.str("OPENAI_MODEL", default="gpt-4o-mini"),
+    "CRASH_AT": env.str("AETHERIS_CRASH_AT", default=""),
+}
 
 # A message is a hint, never the state: it is acknowledged early, never retried, carries ids alone, and a lost
 # one is sent again by the sweeper. Deadlines are rows, therefore no time limits here.
