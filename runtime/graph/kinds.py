@@ -1,7 +1,8 @@
 """What a graph knows of node kinds: their keys, the ways out of them, where expressions stand."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from runtime import expressions
@@ -32,7 +33,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Shape:
-    """The keys of a built-in kind, beside the common ones."""
+    """A built-in kind: its keys beside the common ones, the ways out of it, and where expressions stand."""
 
     required: Mapping[str, Field]
     optional: Mapping[str, Field]
@@ -41,9 +42,9 @@ class Shape:
     literals: frozenset[str] = frozenset()
     rule: Rule | None = None
 
-    @property
+    @cached_property
     def keys(self) -> dict[str, Field]:
-        return {**self.required, **self.optional}
+        return {**COMMON, **self.required, **self.optional}
 
 
 def _one_prompt(node: Mapping[str, Any]) -> str | None:
@@ -109,16 +110,16 @@ SHAPES: dict[str, Shape] = {
 ALWAYS_LITERAL = frozenset({"id", "kind", "join", "timeout", "retry", "queue", "priority"})
 
 
-def templates(node: Mapping[str, Any], literals: Iterable[str] = ()) -> dict[str, Any]:
+def templates(node: Mapping[str, Any], plain: Iterable[str] = ()) -> dict[str, Any]:
     """The parts of a node in which `${…}` is an expression."""
     shape = SHAPES.get(node["kind"])
-    plain = ALWAYS_LITERAL | (shape.literals if shape else frozenset(literals))
+    plain = ALWAYS_LITERAL | (shape.literals if shape else frozenset(plain))
     return {key: value for key, value in node.items() if key not in plain}
 
 
-def node_references(node: Mapping[str, Any], literals: Iterable[str] = ()) -> set[str]:
+def node_references(node: Mapping[str, Any], plain: Iterable[str] = ()) -> set[str]:
     """The names that a node's inputs and expressions speak of."""
-    parts = templates(node, literals)
+    parts = templates(node, plain)
     names: set[str] = set()
     if node["kind"] == "condition" and isinstance(parts.get("if"), str):
         names |= expressions.names(parts.pop("if"))
@@ -130,3 +131,15 @@ def outcome(kind: str, when: bool | str | None) -> str | None:
     if when is None:
         return SHAPES[kind].default_outcome if kind in SHAPES else None
     return str(when).lower() if isinstance(when, bool) else when
+
+
+def outcomes(kind: str, registered: Mapping[str, Kind]) -> frozenset[str]:
+    """What an edge from a node of this kind may name in `when`."""
+    own = SHAPES[kind].outcomes if kind in SHAPES else getattr(registered[kind], "outcomes", ())
+    return frozenset({"failed", *own})
+
+
+def literals(kind: str, registered: Mapping[str, Kind]) -> Collection[str]:
+    """The keys of a registered kind in which `${…}` means itself."""
+    own: Collection[str] = getattr(registered.get(kind), "literals", ())
+    return own

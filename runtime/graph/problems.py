@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN = 5
+MOST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,26 @@ class GraphInvalid(ValueError):
         if len(self.problems) > SHOWN:
             lines.append(f"  … and {len(self.problems) - SHOWN} more")
         super().__init__("This TaskGraph cannot run:\n" + "\n".join(lines))
+
+
+class Report:
+    """Collects problems; raises them when a stage is over, or when there are enough of them."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def add(self, path: str, code: str, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(path, code, message, hint))
+        if len(self.problems) >= MOST:
+            self.settle()
+
+    def settle(self) -> None:
+        if self.problems:
+            raise GraphInvalid(self.problems)
+
+
+def shown(value: object) -> str:
+    """A value as it may stand in a message."""
+    plain = value is None or isinstance(value, (str, int, float))
+    text = repr(value) if plain else f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "…"

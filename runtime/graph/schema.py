@@ -43,10 +43,11 @@ def _node() -> dict[str, Any]:
 
 
 def _shape(shape: Shape) -> dict[str, Any]:
+    own = {**shape.required, **shape.optional}
     anything = dict.fromkeys(["id", "kind", *COMMON], True)
     return {
         "required": list(shape.required),
-        "properties": {**anything, **{key: field.schema for key, field in shape.keys.items()}},
+        "properties": {**anything, **{key: field.schema for key, field in own.items()}},
         "additionalProperties": False,
         **(shape.rule.schema if shape.rule else {}),
     }

@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from runtime import chain, strict_json
-from runtime.graph.checks import DEEPEST, LARGEST, Check, Registered
+from runtime.graph.checks import check
 from runtime.graph.durations import seconds
 from runtime.graph.kinds import Kind, outcome
+from runtime.graph.limits import DEEPEST, LARGEST, Limits
+from runtime.graph.node_checks import Registered
 from runtime.graph.problems import GraphInvalid, Problem
 
-LIMIT = 20_000
-NODE_BYTES = 1_000_000
 COLUMNS = frozenset({"id", "kind", "join", "queue", "priority"})
 
 
@@ -67,8 +67,8 @@ class TaskGraph:
         tools: Collection[str] | None = None,
         kinds: Mapping[str, Kind] | None = None,
         functions: Collection[str] | None = None,
-        limit: int = LIMIT,
-        node_bytes: int = NODE_BYTES,
+        limit: int = Limits.nodes,
+        node_bytes: int = Limits.node_bytes,
     ) -> "TaskGraph":
         """The graph, or GraphInvalid with every fault and its place.
 
@@ -76,9 +76,8 @@ class TaskGraph:
         nodes, `node_bytes` bounds each.
         """
         value = _json(data)
-        check = Check(value, Registered(tools, dict(kinds or {}), functions), limit, node_bytes)
-        check.run()
-        return cls(value, check.order, check.references)
+        checked = check(value, Registered(tools, kinds or {}, functions), Limits(limit, node_bytes))
+        return cls(value, checked.order, checked.references)
 
     @property
     def result(self) -> Any:

@@ -1,24 +1,19 @@
-"""Data flow: `${…}` in JSON values, where `…` is CEL over the job's input and earlier results.
+"""One expression: a plain reference, which is followed here, or CEL, which is compiled once."""
 
-A text that is exactly one `${expression}` becomes the value itself; anything else interpolates.
-`$${` stands for a literal `${`. CEL has no side effects and no loops but over given lists; plain
-references such as `order.items[0].id` are read without it.
-"""
-
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import cel
 
+from runtime.expressions.errors import ExpressionFailed, ExpressionInvalid
+
 LONGEST = 4000
 LONGEST_NAME = 100
 DEEPEST_MACRO = 3
-
 RESERVED = frozenset(
     ("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let")
     + ("loop", "namespace", "null", "package", "return", "true", "var", "void", "while")
@@ -29,7 +24,6 @@ FUNCTIONS = frozenset(
     + ("getDate", "getDayOfWeek", "getHours", "getMinutes", "getSeconds", "getMilliseconds")
 )
 MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
-
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 REFERENCE = re.compile(rf"\s*({IDENTIFIER})((?:\.{IDENTIFIER}|\[[0-9]{{1,9}}\])*)\s*", re.ASCII)
 STEP = re.compile(rf"\.({IDENTIFIER})|\[([0-9]+)\]", re.ASCII)
@@ -42,79 +36,11 @@ STRING = (
 TOKEN = re.compile(
     rf"(?P<string>{STRING})|(?P<name>{IDENTIFIER})|(?P<number>[0-9][0-9A-Za-z.]*)|(?P<mark>[^\s])", re.DOTALL
 )
-BRACES = re.compile(rf"{STRING}|[{{}}]", re.DOTALL)
-OPENING = re.compile(r"\$?\$\{")
-
-
-class ExpressionInvalid(ValueError):
-    """An expression that cannot be read. `position` counts characters from its beginning."""
-
-    def __init__(self, expression: str, reason: str, position: int | None = None) -> None:
-        self.expression, self.reason, self.position = expression, reason, position
-        place = f" at character {position + 1}" if position is not None else ""
-        super().__init__(f"the expression {_short(expression)} is not valid{place}: {reason}")
-
-
-class ExpressionFailed(ValueError):
-    """An expression that has no value for the data it met. `missing` is the reference without a value."""
-
-    def __init__(self, expression: str, reason: str, missing: str | None = None) -> None:
-        self.expression, self.reason, self.missing = expression, reason, missing
-        super().__init__(f"the expression {_short(expression)} has no value: {reason}")
-
-
-def evaluate(template: Any, names: Mapping[str, Any]) -> Any:
-    """The template with its expressions replaced. What it refers to is shared, not copied."""
-    match template:
-        case str():
-            return _fill(template, names)
-        case dict():
-            return {key: evaluate(value, names) for key, value in template.items()}
-        case list():
-            return [evaluate(value, names) for value in template]
-        case _:
-            return template
-
-
-def value_of(expression: str, names: Mapping[str, Any]) -> Any:
-    """The JSON value of one bare CEL expression, such as a condition."""
-    return compiled(expression).value(names)
-
-
-def references(template: Any) -> set[str]:
-    """The root names that a template's expressions speak of; raises ExpressionInvalid."""
-    parts = (part for _, text in texts(template) for part in _split(text))
-    return set().union(*(compiled(part.text).names for part in parts if isinstance(part, Source)))
 
 
 def is_identifier(text: str) -> bool:
     """Whether a text can be the name of a node."""
     return len(text) <= LONGEST_NAME and re.fullmatch(IDENTIFIER, text, re.ASCII) is not None
-
-
-def names(expression: str) -> frozenset[str]:
-    """The root names that a bare expression speaks of; raises ExpressionInvalid."""
-    return compiled(expression).names
-
-
-def texts(template: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Each text in a template that holds an expression, with its place."""
-    match template:
-        case str() if "${" in template:
-            yield path, template
-        case dict():
-            for key, value in template.items():
-                yield from texts(value, f"{path}.{key}" if path else str(key))
-        case list():
-            for number, value in enumerate(template):
-                yield from texts(value, f"{path}[{number}]")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An expression inside a text."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +104,12 @@ class Program:
 @lru_cache(maxsize=8192)
 def compiled(source: str) -> Reference | Program:
     """The expression ready to run; raises ExpressionInvalid."""
+    if len(source) > LONGEST:
+        raise ExpressionInvalid(source, f"it is longer than {LONGEST} characters")
     plain = REFERENCE.fullmatch(source)
     if plain and plain[1] not in RESERVED:
         steps = tuple(name or int(index) for name, index in STEP.findall(plain[2]))
         return Reference(source, plain[1], steps)
-    if len(source) > LONGEST:
-        raise ExpressionInvalid(source, f"it is longer than {LONGEST} characters")
     free = _free_names(source)
     try:
         program = cel.compile(source)
@@ -193,53 +119,6 @@ def compiled(source: str) -> Reference | Program:
     if unknown:
         raise ExpressionInvalid(source, f"there is no function {min(unknown)!r}")
     return Program(source, free & frozenset(program.variables()), program)
-
-
-def _fill(text: str, names: Mapping[str, Any]) -> Any:
-    if "${" not in text:
-        return text
-    parts = _split(text)
-    if len(parts) == 1 and isinstance(parts[0], Source):
-        return compiled(parts[0].text).value(names)
-    return "".join(
-        _as_text(compiled(part.text).value(names)) if isinstance(part, Source) else part for part in parts
-    )
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-@lru_cache(maxsize=2048)
-def _split(text: str) -> tuple[str | Source, ...]:
-    parts: list[str | Source] = []
-    at = 0
-    while opening := OPENING.search(text, at):
-        if before := text[at : opening.start()]:
-            parts.append(before)
-        if opening[0] == "$${":
-            parts.append("${")
-            at = opening.end()
-            continue
-        at = _closing(text, opening.end())
-        parts.append(Source(text[opening.end() : at - 1]))
-    if at < len(text):
-        parts.append(text[at:])
-    return tuple(parts)
-
-
-def _closing(text: str, start: int) -> int:
-    depth = 1
-    for token in BRACES.finditer(text, start):
-        if token[0] == "{":
-            depth += 1
-        elif token[0] == "}":
-            depth -= 1
-            if depth == 0:
-                return token.end()
-    raise ExpressionInvalid(text[start - 2 :], "a `${` is never closed; write `$${` for a literal one", 0)
 
 
 def _free_names(source: str) -> frozenset[str]:
@@ -309,7 +188,3 @@ def _kind(value: Any) -> str:
 def _has(value: dict[str, Any]) -> str:
     known = ", ".join(sorted(value)[:8])
     return f"; it has {known}" if known else "; it is empty"
-
-
-def _short(expression: str) -> str:
-    return repr(expression if len(expression) <= 120 else expression[:117] + "…")
