@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from runtime.stack import processes
 from runtime.stack.errors import ServerFailed
 from runtime.stack.processes import Identity
@@ -42,7 +44,11 @@ class Child:
 
     @property
     def identity(self) -> Identity | None:
-        return Identity.of(self.name, self.pid) if self.alive else None
+        """Which process it is, as long as it runs."""
+        try:
+            return Identity.of(self.name, self.pid) if self.alive else None
+        except psutil.NoSuchProcess:
+            return None  # it has ended between the two questions
 
     def start(self) -> None:
         """Start it; a server also waits until it serves."""

@@ -78,13 +78,13 @@ class Places:
         return f"unix://{self.valkey_socket}?db=0"
 
     def prepare(self) -> None:
-        """Make the directories. Others may pass through them, so that a server's own user gets to its part."""
+        """Make the directories. Others may pass through, so that a server's own user gets to its part, but not look."""
         top = self.checkout / ".local"
         between = [path for path in reversed(self.local.parents) if path.is_relative_to(top)]
         try:
             for directory in (*between, top / "static", self.local, self.logs):
                 directory.mkdir(parents=True, exist_ok=True)
-                directory.chmod(0o755)
+                directory.chmod(0o700 if directory == self.logs else 0o711)
         except OSError as error:
             raise NotWritable(directory, error) from error
         own(self.run)

@@ -225,9 +225,11 @@ class Supervisor:
             child.start()
             self.restarts[child.name] = self.restarts.get(child.name, 0) + 1
             self._write_record()
-        except StackError as error:
+        except (
+            Exception
+        ) as error:  # whatever it is: the other children still need somebody, and this one a next try
             child.wanted = True
-            self.say(str(error))
+            self.say(f"{child.name} could not be started and will be tried again: {error}")
         finally:
             child.busy.release()
 

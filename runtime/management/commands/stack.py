@@ -48,9 +48,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ending = threading.Event()
-        stack = Supervisor(shape=_shape(options), say=self._say, echo=True, migrate=_migrate)
-        _on_signals(stack, ending)
         try:
+            stack = Supervisor(shape=_shape(options), say=self._say, echo=True, migrate=_migrate)
+            _on_signals(stack, ending)
             with stack:
                 stack.wait_ready()
                 self._introduce(stack)
