@@ -1,0 +1,98 @@
+-- The invariants as questions: each answers the rows that break one. No answer is a clean bill.
+-- `%(jobs)s` is an array of job ids, or NULL for every job. One statement sees one snapshot, and a turn changes
+-- a job, its steps and its events together, so nothing that is merely in progress shows up here.
+
+-- question: stranded
+-- An unfinished job has a ready, running or waiting step, and no job without unfinished steps is unfinished.
+-- remedy: Nothing will move this job. Look at `manage.py trace`; `manage.py cancel` ends it.
+SELECT j.id, 'job is ' || j.status || ' and no step is ready, running or waiting'
+FROM aetheris_job j
+WHERE j.finished_at IS NULL AND (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
+  AND NOT EXISTS (SELECT 1 FROM aetheris_step s WHERE s.job_id = j.id AND s.status IN ('ready', 'running', 'waiting'));
+
+-- question: unfinished_step
+-- A finished job has no unfinished step.
+-- remedy: A step outlived its job. Keep the database as it is and report this.
+SELECT j.id, 'job is ' || j.status || ' but step ' || s.key || ' is ' || s.status
+FROM aetheris_job j JOIN aetheris_step s ON s.job_id = j.id
+WHERE j.finished_at IS NOT NULL AND s.finished_at IS NULL AND (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s));
+
+-- question: counters
+-- The job's counters are the counts of its steps.
+-- remedy: Somebody changed steps outside the gate. Keep the database as it is and report this.
+SELECT j.id, format('counters say %%s ready, %%s running, %%s waiting, %%s unfinished; the steps say %%s, %%s, %%s, %%s',
+    j.ready_steps, j.running_steps, j.waiting_steps, j.unfinished_steps, c.ready, c.running, c.waiting, c.unfinished)
+FROM aetheris_job j
+JOIN LATERAL (SELECT count(*) FILTER (WHERE s.status = 'ready') AS ready, count(*) FILTER (WHERE s.status = 'running') AS running,
+    count(*) FILTER (WHERE s.status = 'waiting') AS waiting, count(*) FILTER (WHERE s.finished_at IS NULL) AS unfinished
+  FROM aetheris_step s WHERE s.job_id = j.id) c ON true
+WHERE (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
+  AND (j.ready_steps, j.running_steps, j.waiting_steps, j.unfinished_steps) IS DISTINCT FROM (c.ready, c.running, c.waiting, c.unfinished);
+
+-- question: unreleased
+-- A blocked step of a job that goes on has an undecided parent.
+-- remedy: A release was lost. Keep the database as it is and report this.
+SELECT s.job_id, 'step ' || s.key || ' is blocked though its parents have ended'
+FROM aetheris_step s JOIN aetheris_job j ON j.id = s.job_id
+WHERE s.status = 'blocked' AND j.ending_as IS NULL AND (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
+  AND NOT EXISTS (SELECT 1 FROM aetheris_edge e JOIN aetheris_step p ON p.id = e.parent_id
+                  WHERE e.job_id = s.job_id AND e.child_id = s.id AND p.finished_at IS NULL);
+
+-- question: waits
+-- A waiting step has exactly one open wait, and an open wait has a waiting step.
+-- remedy: Nothing can wake this step. `manage.py cancel` ends its job.
+SELECT s.job_id, 'step ' || s.key || ' is ' || s.status || CASE WHEN w.id IS NULL THEN ' without an open wait' ELSE ' with an open wait' END
+FROM aetheris_step s LEFT JOIN aetheris_wait w ON w.step_id = s.id AND w.closed_at IS NULL
+WHERE (s.status = 'waiting') <> (w.id IS NOT NULL) AND (%(jobs)s::uuid[] IS NULL OR s.job_id = ANY (%(jobs)s));
+
+-- question: unbound
+-- No buffered signal lies beside an open wait of its name.
+-- remedy: The job will not wake by itself. Send the signal again.
+SELECT w.job_id, 'signal ' || g.name || ' lies in the inbox while step ' || w.step_key || ' waits for it'
+FROM aetheris_wait w JOIN aetheris_signal g ON g.job_id = w.job_id AND g.name = w.name AND g.state = 'buffered'
+JOIN aetheris_job j ON j.id = w.job_id
+WHERE w.closed_at IS NULL AND w.kind IN ('signal', 'approval') AND (w.deadline_at IS NULL OR w.deadline_at > aetheris_now())
+  AND j.ending_as IS NULL AND (%(jobs)s::uuid[] IS NULL OR w.job_id = ANY (%(jobs)s));
+
+-- question: unsettled
+-- An ended step has no call that is still open, and a completed one none in doubt.
+-- remedy: Settle the call: `manage.py resolve`.
+SELECT l.job_id, 'call ' || l.call || ' of step ' || s.key || ' is ' || l.state || ' though the step is ' || s.status
+FROM aetheris_ledger_entry l JOIN aetheris_step s ON s.id = l.step_id
+WHERE (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jobs)s))
+  AND (s.finished_at IS NOT NULL AND l.state IN ('reserved', 'started')
+       OR s.status = 'completed' AND l.state IN ('accepted', 'unknown'));
+
+-- question: doubt_unasked
+-- A call in doubt of an unfinished step has somebody who will settle it: the next attempt, or a person.
+-- remedy: Settle the call: `manage.py resolve`.
+SELECT l.job_id, 'call ' || l.call || ' of step ' || s.key || ' is in doubt and its step is ' || s.status || ' for ' || s.waiting_for
+FROM aetheris_ledger_entry l JOIN aetheris_step s ON s.id = l.step_id
+WHERE l.state = 'unknown' AND (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jobs)s))
+  AND s.status = 'waiting' AND s.waiting_for NOT LIKE 'unknown:%%';
+
+-- question: unknown_worker
+-- A running step names a worker that has a row.
+-- remedy: The sweeper cannot judge this worker. `manage.py doctor --repair` rescues the step.
+SELECT s.job_id, 'step ' || s.key || ' runs in worker ' || s.worker_id || ', which has no row'
+FROM aetheris_step s LEFT JOIN aetheris_worker w ON w.id = s.worker_id
+WHERE s.status = 'running' AND w.id IS NULL AND (%(jobs)s::uuid[] IS NULL OR s.job_id = ANY (%(jobs)s));
+
+-- question: gap
+-- A job's events are numbered 1..seq without a gap, and the job's head is the last digest.
+-- remedy: Events were removed or written outside the gate. Keep the database as it is and report this.
+SELECT j.id, format('job says %%s events, there are %%s, up to %%s', j.seq, e.count, e.last)
+FROM aetheris_job j
+JOIN LATERAL (SELECT count(*) AS count, coalesce(max(seq), 0) AS last FROM aetheris_event WHERE job_id = j.id) e ON true
+LEFT JOIN aetheris_event l ON l.job_id = j.id AND l.seq = j.seq
+WHERE (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
+  AND (e.count <> j.seq OR e.last <> j.seq OR (j.seq > 0 AND l.digest IS DISTINCT FROM j.head));
+
+-- question: chain
+-- Each event's digest is that of its header, and names the event before.
+-- remedy: History was changed. Keep the database as it is and report this.
+SELECT c.job_id, 'event ' || c.seq || ' does not fit its digest or the event before'
+FROM (SELECT job_id, seq, header, digest, prev,
+        coalesce(lag(digest) OVER (PARTITION BY job_id ORDER BY seq), decode(repeat('00', 32), 'hex')) AS before
+      FROM aetheris_event WHERE %(jobs)s::uuid[] IS NULL OR job_id = ANY (%(jobs)s)) c
+WHERE c.digest <> sha256('\x00'::bytea || c.header) OR c.prev <> c.before;
