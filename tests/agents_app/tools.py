@@ -1,0 +1,43 @@
+"""One tool for each thing that a tool may declare. Each tells the world that it was called."""
+
+from datetime import timedelta
+from typing import Any
+
+from tests.agents_app.world import world
+from tools import ToolContext, tool
+
+
+@tool
+def charge(context: ToolContext, amount: float = 1.0) -> dict[str, Any]:
+    """Declares nothing: never called twice when in doubt."""
+    return world.called("charge", context, {"amount": amount}, {"charged": amount})  # type: ignore[no-any-return]
+
+
+@tool(read_only=True)
+def lookup(context: ToolContext, name: str = "x") -> dict[str, Any]:
+    """Changes nothing outside."""
+    return world.called("lookup", context, {"name": name}, {"name": name, "amount": 50})  # type: ignore[no-any-return]
+
+
+@tool(idempotent=True)
+def notify(context: ToolContext, to: str = "x") -> dict[str, Any]:
+    """The outside keeps the key for ever."""
+    return world.called("notify", context, {"to": to}, {"sent": to})  # type: ignore[no-any-return]
+
+
+@tool(idempotent=True, key_window=timedelta(hours=24))
+def pay(context: ToolContext, amount: float = 1.0) -> dict[str, Any]:
+    """The outside keeps the key for a day."""
+    return world.called("pay", context, {"amount": amount}, {"paid": amount})  # type: ignore[no-any-return]
+
+
+@tool(verify=world.verify, timeout=30.0)
+def transfer(context: ToolContext, amount: float = 1.0) -> dict[str, Any]:
+    """The outside can be asked whether it happened."""
+    return world.called("transfer", context, {"amount": amount}, {"transferred": amount})  # type: ignore[no-any-return]
+
+
+@tool
+async def book(context: ToolContext, room: str = "x") -> dict[str, Any]:
+    """The same as `charge`, as a coroutine."""
+    return world.called("book", context, {"room": room}, {"booked": room})  # type: ignore[no-any-return]

@@ -1,0 +1,76 @@
+"""The outside, as the tests see it: what was done there, and how it behaves next. Lives in this process only."""
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tools import CannotTell, Verdict
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request that reached the outside."""
+
+    tool: str
+    key: str
+    attempt: int
+    arguments: dict[str, Any]
+
+
+Behaviour = Callable[[], Any] | BaseException
+"""Something to do instead of answering: an exception to raise, or a function whose value is the answer."""
+
+
+@dataclass
+class World:
+    calls: list[Call] = field(default_factory=list)
+    before: defaultdict[str, deque[Behaviour]] = field(default_factory=lambda: defaultdict(deque))
+    """What the next calls of a tool meet before the outside changed."""
+    after: defaultdict[str, deque[Behaviour]] = field(default_factory=lambda: defaultdict(deque))
+    """What they meet after it changed, instead of the answer."""
+    verdicts: deque[Verdict | BaseException] = field(default_factory=deque)
+    """What the next questions of `verify` are answered with; afterwards nobody can tell."""
+    asked: list[str] = field(default_factory=list)
+    """The keys that `verify` was asked about."""
+    doings: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    """What the step function `do` runs, by name."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reset(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    def called(self, tool: str, context: Any, arguments: dict[str, Any], answer: Any) -> Any:
+        if (behaviour := self._next(self.before[tool])) is not None:
+            return _behave(behaviour)
+        with self.lock:
+            self.calls.append(Call(tool, context.idempotency_key, context.attempt, arguments))
+        if (behaviour := self._next(self.after[tool])) is not None:
+            return _behave(behaviour)
+        return answer
+
+    def verify(self, key: str, arguments: dict[str, Any]) -> Verdict:
+        with self.lock:
+            self.asked.append(key)
+            verdict = self.verdicts.popleft() if self.verdicts else CannotTell()
+        if isinstance(verdict, BaseException):
+            raise verdict
+        return verdict
+
+    def effects(self, tool: str | None = None) -> list[Call]:
+        """The requests that changed the outside."""
+        return [call for call in self.calls if tool in (None, call.tool)]
+
+    def _next(self, behaviours: deque[Behaviour]) -> Behaviour | None:
+        with self.lock:
+            return behaviours.popleft() if behaviours else None
+
+
+def _behave(behaviour: Behaviour) -> Any:
+    if isinstance(behaviour, BaseException):
+        raise behaviour
+    return behaviour()
+
+
+world = World()
