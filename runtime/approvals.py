@@ -41,9 +41,14 @@ def decide(
     payload = {"decision": decision, "by": user.pk, "answer": dict(answer), "comment": comment}
     with job.turn() as turn:
         turn.signal(
-            wait.name, payload, dedup_id=f"decision:{wait.pk}", type="approval_decided", sender=f"user:{user.pk}", key=wait.step_key,
+            wait.name,
+            payload,
+            dedup_id=f"decision:{wait.pk}",
+            type="approval_decided",
+            sender=f"user:{user.pk}",
+            key=wait.step_key,
             data={"by": f"user:{user.pk}", "decision": decision},
-        )  # fmt: skip
+        )
     recorded = turn.answer["answers"][0]
     if recorded["state"] == "refused":
         job.refresh_from_db()

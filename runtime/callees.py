@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.utils.module_loading import import_string
@@ -13,19 +14,54 @@ import tools
 from runtime.conf import settings
 from runtime.exceptions import ToolNotFound
 from tools import CannotTell, Policy
+from tools.answers import Verdict
 
 if TYPE_CHECKING:
     from runtime.context import Context
 
 
+class Callee(ABC):
+    """The other end of a call, and the words in which its events speak of it."""
+
+    kind: ClassVar[str]
+    called_event: ClassVar[str]
+    returned_event: ClassVar[str]
+    arguments_part: ClassVar[str]
+    result_part: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def policy(self) -> Policy: ...
+
+    @abstractmethod
+    def send(self, context: Context, key: UUID, arguments: Any) -> Any:
+        """Make the call. What it returns is JSON."""
+
+    @property
+    def has_verify(self) -> bool:
+        return False
+
+    def verdict(self, key: UUID, arguments: Any) -> Verdict:
+        """What the outside says of a call whose outcome was lost."""
+        return CannotTell()
+
+    def usage(self, result: Any) -> dict[str, Any] | None:
+        return None
+
+
 @dataclass(frozen=True)
-class ToolCallee:
+class ToolCallee(Callee):
     tool: tools.Tool
-    kind: str = "tool"
-    called_event: str = "tool_called"
-    returned_event: str = "tool_returned"
-    arguments_part: str = "tool.arguments"
-    result_part: str = "tool.result"
+
+    kind = "tool"
+    called_event = "tool_called"
+    returned_event = "tool_returned"
+    arguments_part = "tool.arguments"
+    result_part = "tool.result"
 
     @property
     def name(self) -> str:
@@ -42,23 +78,25 @@ class ToolCallee:
     def has_verify(self) -> bool:
         return self.tool.verify is not None
 
-    def verdict(self, key: UUID, arguments: Any) -> Any:
+    def verdict(self, key: UUID, arguments: Any) -> Verdict:
         return self.tool.verify(str(key), arguments) if self.tool.verify else CannotTell()
-
-    def usage(self, result: Any) -> None:
-        return None
 
 
 @dataclass(frozen=True)
-class ModelCallee:
+class ModelCallee(Callee):
     """A model call: safe to repeat, never repeated once recorded."""
 
-    name: str
-    kind: str = "llm"
-    called_event: str = "model_called"
-    returned_event: str = "model_returned"
-    arguments_part: str = "llm.messages"
-    result_part: str = "output"
+    model: str
+
+    kind = "llm"
+    called_event = "model_called"
+    returned_event = "model_returned"
+    arguments_part = "llm.messages"
+    result_part = "output"
+
+    @property
+    def name(self) -> str:
+        return self.model
 
     @property
     def policy(self) -> Policy:
@@ -71,18 +109,11 @@ class ModelCallee:
             raise TypeError(f"{settings().model_client} is a coroutine: the model client is a plain function")
         return answer
 
-    @property
-    def has_verify(self) -> bool:
-        return False
-
-    def verdict(self, key: UUID, arguments: Any) -> Any:
-        return CannotTell()
-
     def usage(self, result: Any) -> dict[str, Any] | None:
         return result.get("usage") if isinstance(result, dict) else None
 
 
-@dataclass
+@dataclass(frozen=True)
 class CallContext:
     """What a tool sees of the step that calls it."""
 

@@ -68,7 +68,7 @@ def settings() -> Settings:
     unknown = sorted(set(given) - {name.upper() for name in known})
     if unknown:
         raise ImproperlyConfigured(
-            f"AETHERIS has unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(n.upper() for n in known))}."
+            f"AETHERIS has unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known)).upper()}."
         )
     return Settings(**{name.lower(): value for name, value in given.items()})
 

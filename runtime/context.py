@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from runtime import clock, expressions, ports, strict_json
+from runtime import clock, expressions, ports
 from runtime.callees import ModelCallee, tool_callee
-from runtime.conf import settings
-from runtime.invocations import Intent, Invocation, Settlement, bounded
+from runtime.invocations import Intent, Invocation, Settlement
+from runtime.values import check
 
 if TYPE_CHECKING:
     from runtime.exceptions import CallInDoubt
@@ -78,7 +78,7 @@ class Context:
             return Invocation(self, intent, answer).result()
         callee = tool_callee(name)
         checked = callee.tool.checked(arguments)
-        bounded(checked, f"{self.step.key}.inputs")
+        check(checked, f"{self.step.key}.inputs")
         return Invocation(self, self._intent(call, callee, checked)).result()
 
     def model(self, request: Mapping[str, Any], *, call: str | None = None) -> Any:
@@ -114,12 +114,7 @@ class Context:
         recorded = self._load_recorded()
         if (name, ordinal) not in recorded:
             value = function()
-            strict_json.check(
-                value,
-                f"{self.step.key}.{name}",
-                max_bytes=settings().max_value_bytes,
-                max_depth=settings().max_depth,
-            )
+            check(value, f"{self.step.key}.{name}")
             recorded[name, ordinal] = value
             self.fresh_effects.append({"name": name, "ordinal": ordinal, "value": value})
         return recorded[name, ordinal]

@@ -85,8 +85,10 @@ def differences(job: Job) -> list[str]:
         told = [str(step.status), step.attempt, step.failures, step.waiting_for]
         if row != told:
             found.append(f"step {key} is {row}, its events say {told}")
-    entries = {f"{key}.{call}#{generation}": value for key, call, generation, value in
-               job.ledger.values_list("step__key", "call", "generation", "state")}  # fmt: skip
+    entries = {
+        f"{key}.{call}#{generation}": value
+        for key, call, generation, value in job.ledger.values_list("step__key", "call", "generation", "state")
+    }
     if entries != state.ledger:
         found.append(f"the ledger is {entries}, its events say {state.ledger}")
     return found
@@ -94,7 +96,7 @@ def differences(job: Job) -> list[str]:
 
 def repair(*, dry_run: bool = True) -> list[str]:
     """Restore lost reasons to move: what a sweep would do now, at once. Says what it did, or would do."""
-    from runtime import recovery  # the sweep runs steps; asking does not
+    from runtime import dispatch, recovery  # the sweep runs steps; asking does not
 
     ready = list(recovery.unhinted().values_list("id", "queue"))
     if dry_run:
@@ -104,7 +106,7 @@ def repair(*, dry_run: bool = True) -> list[str]:
         f"{recovery.end_overdue()} overdue steps ended",
         f"{recovery.wake_due()} due waits woken",
     ]
-    sent = recovery.dispatch.hint(ready) if ready else True
+    sent = dispatch.hint(ready) if ready else True
     return [
         *done,
         f"{len(ready)} ready steps sent again" if sent else "no hint could be sent: the broker is away",

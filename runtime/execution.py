@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from runtime import nodes, policies, strict_json
+from runtime import nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -25,6 +25,7 @@ from runtime.exceptions import (
     CallInDoubt,
     CallRefused,
     FingerprintMismatch,
+    InputInvalid,
     Permanent,
     StaleAttempt,
 )
@@ -33,9 +34,9 @@ from runtime.invocations import Intent, describe
 from runtime.models import Job, Step
 from runtime.models.step import claim
 from runtime.outcomes import CancelJob, Completed, Failed, Outcome, Retry, Waiting
-from runtime.ports import CrashPoint, crash_point
-from runtime.strict_json import InvalidValue
+from runtime.ports import Crashed, CrashPoint, crash_point
 from runtime.turn import Turn, TurnAnswer
+from runtime.values import check
 from tools import ToolArgumentsInvalid
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ PERMANENT = (
     Permanent,
     ExpressionFailed,
     ExpressionInvalid,
-    InvalidValue,
+    InputInvalid,
     ToolArgumentsInvalid,
     FingerprintMismatch,
 )
@@ -147,13 +148,8 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
         context.names = run.names(step.refs)
         outcome = node.run(step, context)
         if isinstance(outcome, Completed):
-            strict_json.check(
-                outcome.result,
-                f"{step.key} result",
-                max_bytes=settings().max_value_bytes,
-                max_depth=settings().max_depth,
-            )
-    except StaleAttempt:
+            check(outcome.result, f"{step.key} result")
+    except (StaleAttempt, Crashed):
         raise
     except (
         BaseException
@@ -220,9 +216,11 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
     if go_on:
         run.intent = _next_intent(run) if isinstance(outcome, Completed) else None
         turn.claim(
-            run.following["id"] if run.following else None, queues=worker.queues, held=worker.held_ids(),
+            run.following["id"] if run.following else None,
+            queues=worker.queues,
+            held=worker.held_ids(),
             intent=run.intent.as_operation() if run.intent else None,
-        )  # fmt: skip
+        )
     try:
         return turn.commit()
     except StaleAttempt:

@@ -50,15 +50,22 @@ class JobState:
     def as_json(self) -> dict[str, Any]:
         steps = {
             key: {
-                "status": str(step.status), "attempt": step.attempt, "failures": step.failures, "branch": step.branch,
+                "status": str(step.status),
+                "attempt": step.attempt,
+                "failures": step.failures,
+                "branch": step.branch,
                 "waiting_for": step.waiting_for,
             }
             for key, step in self.steps.items()
-        }  # fmt: skip
+        }
         return {
-            "seq": self.seq, "status": str(self.status), "paused": self.paused, "ending_as": self.ending_as, "steps": steps,
+            "seq": self.seq,
+            "status": str(self.status),
+            "paused": self.paused,
+            "ending_as": self.ending_as,
+            "steps": steps,
             "ledger": self.ledger,
-        }  # fmt: skip
+        }
 
 
 def fold(headers: Iterable[Header], graph: TaskGraph) -> JobState:

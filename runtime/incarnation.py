@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -126,7 +127,7 @@ class Incarnation:
             return list(self._held)
 
     def hand_back(self, why: str) -> None:
-        """Return running steps to the queue without counting a failure; their threads' writes are fenced from now on."""
+        """Return running steps to the queue without counting a failure; what their threads write is fenced."""
         with self._lock:
             held = list(self._held.values())
         for one in held:
@@ -168,10 +169,16 @@ class Incarnation:
 
     def _write(self, held: dict[int, Held]) -> dict[int, tuple[int, bool, bool]]:
         holding = {str(step_id): one.step.attempt for step_id, one in held.items() if one.lost_since is None}
-        row = {
-            "id": self.id, "name": self.name, "host": socket.gethostname(), "pid": os.getpid(), "role": self.role,
-            "holding": json.dumps(holding), "draining": self.draining, "held": list(held),
-        }  # fmt: skip
+        row: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "role": self.role,
+            "holding": json.dumps(holding),
+            "draining": self.draining,
+            "held": list(held),
+        }
         with connection.cursor() as cursor:
             cursor.execute(BEAT, row)
             return {step_id: (attempt, ours, ending) for step_id, attempt, ours, ending in cursor.fetchall()}

@@ -8,20 +8,21 @@ declaration or by a person, never by a guess. See docs/design/effects.md.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from runtime import chain, strict_json
-from runtime.conf import settings
+from runtime import chain
+from runtime.callees import Callee
 from runtime.exceptions import CallInDoubt, CallRefused, FingerprintMismatch, Permanent, StaleAttempt
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
 from runtime.turn import Turn, facts, part
-from tools import Absent, Happened, Policy, ToolError
+from runtime.values import check
+from tools import Absent, Happened, ToolError
 
 if TYPE_CHECKING:
     from runtime.context import Context
@@ -29,27 +30,6 @@ if TYPE_CHECKING:
 NAMESPACE = uuid5(NAMESPACE_URL, "https://aetheris.invalid/ledger")
 
 JSON = Any
-
-
-class Callee(Protocol):
-    """What is called: a tool, or a model."""
-
-    name: str
-    kind: str
-    policy: Policy
-    called_event: str
-    returned_event: str
-    arguments_part: str
-    result_part: str
-
-    def send(self, context: Context, key: UUID, arguments: JSON) -> JSON: ...
-
-    @property
-    def has_verify(self) -> bool: ...
-
-    def verdict(self, key: UUID, arguments: JSON) -> Any: ...
-
-    def usage(self, result: JSON) -> dict[str, Any] | None: ...
 
 
 @dataclass(frozen=True)
@@ -91,17 +71,27 @@ class Intent:
         policy = self.callee.policy
         data = {
             **{k: v for k, v in self.entry.items() if k in ("call", "generation")},
-            "entry": "started", "idempotency_key": str(self.idempotency_key), "name": self.callee.name,
-        }  # fmt: skip
+            "entry": "started",
+            "idempotency_key": str(self.idempotency_key),
+            "name": self.callee.name,
+        }
         operation: dict[str, Any] = {
-            **self.entry, "kind": self.callee.kind, "name": self.callee.name, "state": "started", "fingerprint": self.fingerprint,
-            "idempotency_key": str(self.idempotency_key), "send_within": policy.timeout, "type": self.callee.called_event,
+            **self.entry,
+            "kind": self.callee.kind,
+            "name": self.callee.name,
+            "state": "started",
+            "fingerprint": self.fingerprint,
+            "idempotency_key": str(self.idempotency_key),
+            "send_within": policy.timeout,
+            "type": self.callee.called_event,
             "policy": {
-                "read_only": policy.read_only, "idempotent": policy.idempotent, "timeout": policy.timeout,
+                "read_only": policy.read_only,
+                "idempotent": policy.idempotent,
+                "timeout": policy.timeout,
                 "key_window": policy.key_window.total_seconds() if policy.key_window else None,
             },
             **facts(data, [part(self.callee.arguments_part, self.arguments)]),
-        }  # fmt: skip
+        }
         if attempt is not None:
             operation["attempt"] = attempt
         return operation
@@ -165,9 +155,15 @@ class Invocation:
                 )
             case _:
                 following = Intent.make(
-                    self.context.step.tenant, self.context.step.job_id, self.intent.step_id, self.intent.step_key, self.intent.call,
-                    self.intent.callee, self.intent.arguments, self.intent.generation + 1,
-                )  # fmt: skip
+                    self.context.step.tenant,
+                    self.context.step.job_id,
+                    self.intent.step_id,
+                    self.intent.step_key,
+                    self.intent.call,
+                    self.intent.callee,
+                    self.intent.arguments,
+                    self.intent.generation + 1,
+                )
                 return Invocation(self.context, following).result()
 
     def _out_of_doubt(self, reason: str, age: timedelta, sent: timedelta) -> JSON:
@@ -202,58 +198,51 @@ class Invocation:
         callee = self.intent.callee
         # Nothing has been sent yet: a call that could not end before the step's deadline is not begun.
         if self.context.remaining_seconds <= 0 or self.context.cancelled:
-            error = {
-                "type": "NotSent",
-                "message": "the step was cancelled or its time was over before the call was sent",
-            }
-            self.context.settle(partial(self._refuse, error))
-            raise CallRefused(callee.name, error)
+            self._refused({"type": "NotSent", "message": "cancelled or out of time before the call was sent"})
         try:
             result = callee.send(self.context, self.intent.idempotency_key, self.intent.arguments)
-            strict_json.check(
-                result,
-                f"{callee.name} result",
-                max_bytes=settings().max_value_bytes,
-                max_depth=settings().max_depth,
-            )
-        except ToolError as refused:
-            error = describe(refused)
-            if refused.retry_after is not None:
-                error["retry_after"] = refused.retry_after.total_seconds()
-            error["permanent"] = refused.permanent
-            self.context.settle(partial(self._refuse, error))
-            raise CallRefused(callee.name, error) from refused
+            check(result, f"{callee.name} result")
+        except ToolError as refusal:
+            told = {**describe(refusal), "permanent": refusal.permanent}
+            if refusal.retry_after is not None:
+                told["retry_after"] = refusal.retry_after.total_seconds()
+            self._refused(told, refusal)
         except Exception as error:
-            return self._failed(error)
+            self._failed(error)
         crash_point(CrashPoint.AFTER_CALL)
         self.context.settle(partial(self._commit, result))
         crash_point(CrashPoint.AFTER_SETTLE)
         return result
 
-    def _failed(self, error: Exception) -> JSON:
+    def _failed(self, error: Exception) -> NoReturn:
         """An exception says nothing of the outside, unless the call has no effect there."""
-        described = describe(error)
-        if self.intent.callee.policy.read_only:
-            self.context.settle(partial(self._refuse, described))
-            raise CallRefused(self.intent.callee.name, described) from error
-        self.context.settle(
-            partial(
-                self._to_unknown, f"{described['type']}: {described['message']}", self.context.step.attempt
-            )
-        )
-        policy, callee = self.intent.callee.policy, self.intent.callee
-        may_settle = policy.may_repeat(timedelta(0)) or callee.has_verify
-        raise self._doubt(described["message"], retry_in=0.0 if may_settle else None) from error
+        callee, described = self.intent.callee, describe(error)
+        if callee.policy.read_only:
+            self._refused(described, error)
+        reason = f"{described['type']}: {described['message']}"
+        self.context.settle(partial(self._to_unknown, reason, self.context.step.attempt))
+        may_settle = callee.policy.may_repeat(timedelta(0)) or callee.has_verify
+        raise self._doubt(reason, retry_in=0.0 if may_settle else None) from error
+
+    def _refused(self, error: dict[str, Any], cause: Exception | None = None) -> NoReturn:
+        self.context.settle(partial(self._refuse, error))
+        raise CallRefused(self.intent.callee.name, error) from cause
 
     def _start_again(self, known: EntryState) -> None:
         """The same key, a new attempt: durable before the first byte, as the first time."""
         data = {"idempotency_key": str(self.intent.idempotency_key), "name": self.intent.callee.name}
         turn = Turn(self.context.step.job_id, worker=self.context.step.worker_id)
         turn.settle(
-            self.intent.entry, EntryState.STARTED, self.intent.callee.called_event, attempt=None, allowed_from=[known],
-            new_attempt=self.context.step.attempt, fence=True, data=data,
+            self.intent.entry,
+            EntryState.STARTED,
+            self.intent.callee.called_event,
+            attempt=None,
+            allowed_from=[known],
+            new_attempt=self.context.step.attempt,
+            fence=True,
+            data=data,
             parts=[part(self.intent.callee.arguments_part, self.intent.arguments)],
-        )  # fmt: skip
+        )
         turn.commit()
 
     def _settle_now(self, settlement: Settlement) -> None:
@@ -265,35 +254,58 @@ class Invocation:
     def _commit(self, result: JSON, turn: Turn) -> None:
         callee = self.intent.callee
         turn.settle(
-            self.intent.entry, EntryState.COMMITTED, callee.returned_event, attempt=self.context.step.attempt, source="call",
-            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN], parts=[part(callee.result_part, result)],
+            self.intent.entry,
+            EntryState.COMMITTED,
+            callee.returned_event,
+            attempt=self.context.step.attempt,
+            source="call",
+            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN],
+            parts=[part(callee.result_part, result)],
             usage=callee.usage(result),
-        )  # fmt: skip
+        )
 
     def _refuse(self, error: dict[str, Any], turn: Turn) -> None:
         turn.settle(
-            self.intent.entry, EntryState.REFUSED, "tool_failed", attempt=self.context.step.attempt,
-            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN], parts=[part("error", error)],
-        )  # fmt: skip
+            self.intent.entry,
+            EntryState.REFUSED,
+            "tool_failed",
+            attempt=self.context.step.attempt,
+            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN],
+            parts=[part("error", error)],
+        )
 
     def _to_unknown(self, reason: str, starter: int, turn: Turn) -> None:
         error = {"type": "Unknown", "message": reason}
         turn.settle(
-            self.intent.entry, EntryState.UNKNOWN, "tool_unknown", attempt=starter, allowed_from=[EntryState.STARTED],
+            self.intent.entry,
+            EntryState.UNKNOWN,
+            "tool_unknown",
+            attempt=starter,
+            allowed_from=[EntryState.STARTED],
             parts=[part("error", error)],
-        )  # fmt: skip
+        )
 
     def _reconcile(self, result: JSON, turn: Turn) -> None:
         turn.settle(
-            self.intent.entry, EntryState.COMMITTED, "tool_reconciled", attempt=None, source="verify",
-            allowed_from=[EntryState.UNKNOWN], parts=[part(self.intent.callee.result_part, result)],
-        )  # fmt: skip
+            self.intent.entry,
+            EntryState.COMMITTED,
+            "tool_reconciled",
+            attempt=None,
+            source="verify",
+            allowed_from=[EntryState.UNKNOWN],
+            parts=[part(self.intent.callee.result_part, result)],
+        )
 
     def _proved_absent(self, turn: Turn) -> None:
         turn.settle(
-            self.intent.entry, EntryState.REFUSED, "tool_reconciled", attempt=None, source="verify",
-            allowed_from=[EntryState.UNKNOWN], parts=[part("error", {"type": "Absent", "message": "the outside has no such call"})],
-        )  # fmt: skip
+            self.intent.entry,
+            EntryState.REFUSED,
+            "tool_reconciled",
+            attempt=None,
+            source="verify",
+            allowed_from=[EntryState.UNKNOWN],
+            parts=[part("error", {"type": "Absent", "message": "the outside has no such call"})],
+        )
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -308,9 +320,3 @@ def describe(error: BaseException) -> dict[str, Any]:
 def clean(text: str) -> str:
     """Text that PostgreSQL and JSON can hold: no NUL, no lone surrogates."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
-
-
-def bounded(arguments: Mapping[str, Any], place: str) -> None:
-    strict_json.check(
-        dict(arguments), place, max_bytes=settings().max_value_bytes, max_depth=settings().max_depth
-    )

@@ -32,9 +32,16 @@ class Request:
 
 
 def submit(
-    agent: str | None, input: Any, *, graph: Any = None, idempotency_key: str | None = None, tenant: str = "default", by: str = "",
-    queue: str | None = None, priority: int = 0,
-) -> Job:  # fmt: skip
+    agent: str | None,
+    input: Any,
+    *,
+    graph: Any = None,
+    idempotency_key: str | None = None,
+    tenant: str = "default",
+    by: str = "",
+    queue: str | None = None,
+    priority: int = 0,
+) -> Job:
     """See `Job.objects.submit`; `graph` is a TaskGraph in wire form instead of an agent's name."""
     from runtime.models import Job  # the models' verbs end here
 
@@ -49,12 +56,20 @@ def submit(
     turn = Turn(job_id)
     turn.submit(
         {
-            "id": str(job_id), "tenant": tenant, "agent": request.agent, "agent_version": request.version,
-            "graph_digest": request.graph.digest, "input": input, "result_template": rows.result_template,
-            "idempotency_key": idempotency_key, "request_digest": digest, "submitted_by": by, "queue": queue or "default",
+            "id": str(job_id),
+            "tenant": tenant,
+            "agent": request.agent,
+            "agent_version": request.version,
+            "graph_digest": request.graph.digest,
+            "input": input,
+            "result_template": rows.result_template,
+            "idempotency_key": idempotency_key,
+            "request_digest": digest,
+            "submitted_by": by,
+            "queue": queue or "default",
             "priority": priority,
         }
-    )  # fmt: skip
+    )
     turn.add_steps(rows.steps, rows.edges, {request.graph.digest: request.graph.to_json()})
     facts = {"agent": request.agent, "agent_version": request.version}
     turn.event("job_submitted", data=facts, parts=[part("input", input), part("submitter", by)])
@@ -63,7 +78,9 @@ def submit(
     if "existing" in answer:
         if answer["request_digest"] != digest:
             raise IdempotencyConflict(str(idempotency_key), answer["existing"])
-        return Job.objects.get(pk=answer["existing"])
+        job = Job.objects.get(pk=answer["existing"])
+        job.is_repeat = True
+        return job
     return Job.objects.get(pk=job_id)
 
 
@@ -94,12 +111,18 @@ def _row(step: PlannedStep) -> dict[str, Any]:
     parks = step.kind in ("approval", "wait")  # their `timeout` is how long they wait, not how long they work
     timeout = None if parks else step.timeout_seconds
     return {
-        "key": step.key, "kind": step.kind, "config": step.config, "refs": step.refs, "join": step.join,
-        "join_needed": None if step.join == "all" else step.join_needed, "parents": step.parents,
+        "key": step.key,
+        "kind": step.kind,
+        "config": step.config,
+        "refs": step.refs,
+        "join": step.join,
+        "join_needed": None if step.join == "all" else step.join_needed,
+        "parents": step.parents,
         "max_attempts": step.max_attempts or settings().max_attempts,
-        "queue": None if step.queue == "default" else step.queue, "priority": step.priority or None,
+        "queue": None if step.queue == "default" else step.queue,
+        "priority": step.priority or None,
         "timeout": timeout or settings().step_timeout_seconds,
-    }  # fmt: skip
+    }
 
 
 def _result_template(result: Any, steps: list[PlannedStep], edges: list[dict[str, Any]]) -> dict[str, Any]:

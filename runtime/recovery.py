@@ -70,7 +70,7 @@ class Sweeper:
         return swept
 
     def _notice_gap(self) -> None:
-        """After a gap of our own, such as an outage of PostgreSQL, every worker's row is old: give them a lease time."""
+        """After a gap of our own, such as an outage of PostgreSQL, every worker's row is old: wait a lease time."""
         now = time.monotonic()
         if (
             self._last is not None
@@ -116,7 +116,7 @@ class Sweeper:
 def rescue_lost() -> int:
     """Steps whose lease is gone and whose worker is silent, or does not know of them, go back to ready."""
     lease = timedelta(seconds=settings().lease_seconds)
-    suspects = list(_steps().unattended(lease).for_list()[:BATCH])
+    suspects = list(Step.objects.unattended(lease).for_list()[:BATCH])
     gone = leases.missing([step.pk for step in suspects])
     crash_point(CrashPoint.IN_SWEEP)
     return _each((step for step in suspects if step.pk in gone), Step.rescue, "rescued")
@@ -124,12 +124,12 @@ def rescue_lost() -> int:
 
 def end_overdue() -> int:
     """Steps past their deadline are retried or failed, even if their thread never returns."""
-    return _each(_steps().overdue().for_list()[:BATCH], Step.time_out, "timed_out")
+    return _each(Step.objects.overdue().for_list()[:BATCH], Step.time_out, "timed_out")
 
 
 def wake_due() -> int:
     """Waits past their deadline resume their step, which says what a timeout means."""
-    return _each(Wait.objects.due().select_related("step")[:BATCH], Wait.time_out, "woken")  # type: ignore[attr-defined]
+    return _each(Wait.objects.due().select_related("step")[:BATCH], Wait.time_out, "woken")
 
 
 def unhinted() -> StepQuerySet:
@@ -152,20 +152,17 @@ def unhinted() -> StepQuerySet:
         run_after__isnull=False, hinted_at__isnull=True
     )  # became due by itself: nobody was told yet
     return (
-        _steps().ready().annotate(last=last, pause=interval)
+        Step.objects.ready()
+        .annotate(last=last, pause=interval)
         .filter(never_hinted | Q(last__lt=DatabaseNow() - F("pause")))
         .order_by("-priority", "ready_at")
-    )  # fmt: skip
+    )
 
 
 def forget_workers() -> None:
     """Rows of incarnations that ended a day ago and hold nothing."""
     old = DatabaseNow() - timedelta(days=1)
     Worker.objects.filter(heartbeat_at__lt=old).exclude(steps__status="running").delete()
-
-
-def _steps() -> StepQuerySet:
-    return Step.objects.all()  # type: ignore[return-value]
 
 
 def _each(rows: Iterable[T], verb: Callable[[T], None], told: str) -> int:

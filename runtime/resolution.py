@@ -45,9 +45,17 @@ def resolve(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, result: 
     )
     with step.turn() as turn:
         turn.settle(
-            key, SETTLED[verdict], "tool_reconciled", attempt=None, allowed_from=[EntryState.UNKNOWN], source="manual", by=by,
-            why=why, data={"by": by, "verdict": verdict}, parts=[told, operator],
-        )  # fmt: skip
+            key,
+            SETTLED[verdict],
+            "tool_reconciled",
+            attempt=None,
+            allowed_from=[EntryState.UNKNOWN],
+            source="manual",
+            by=by,
+            why=why,
+            data={"by": by, "verdict": verdict},
+            parts=[told, operator],
+        )
         waiting_for = f"unknown:{entry.call}#{entry.generation}"
         turn.resume(step, {"outcome": "resolved"}, waiting_for=waiting_for, optional=True)
     entry.refresh_from_db()

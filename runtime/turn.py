@@ -109,9 +109,13 @@ class Turn:
     def park(self, step: Step, waiting: Waiting) -> None:
         timeout = waiting.timeout.total_seconds() if waiting.timeout is not None else None
         wait = {
-            "kind": waiting.kind, "name": waiting.name, "prompt": waiting.prompt, "schema": waiting.schema,
-            "approvers": waiting.approvers, "timeout": timeout,
-        }  # fmt: skip
+            "kind": waiting.kind,
+            "name": waiting.name,
+            "prompt": waiting.prompt,
+            "schema": waiting.schema,
+            "approvers": waiting.approvers,
+            "timeout": timeout,
+        }
         data: dict[str, Any] = {"wait": waiting.kind, "name": waiting.name}
         if timeout is not None:
             data["timeout_ms"] = int(timeout * 1000)
@@ -124,16 +128,28 @@ class Turn:
 
     def resume(self, step: Step, resume: dict[str, Any], *, waiting_for: str, optional: bool = False) -> None:
         self._move(
-            step, "resume", {"outcome": resume["outcome"]},
-            attempt=None, resume=resume, waiting_for=waiting_for, wait_outcome=resume["outcome"], optional=optional,
-        )  # fmt: skip
+            step,
+            "resume",
+            {"outcome": resume["outcome"]},
+            attempt=None,
+            resume=resume,
+            waiting_for=waiting_for,
+            wait_outcome=resume["outcome"],
+            optional=optional,
+        )
 
     # What can happen beside it
 
     def event(
-        self, type: str, *, step: str | None = None, attempt: int | None = None, data: dict[str, Any] | None = None,
-        parts: Sequence[chain.Part] = (), call: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        type: str,
+        *,
+        step: str | None = None,
+        attempt: int | None = None,
+        data: dict[str, Any] | None = None,
+        parts: Sequence[chain.Part] = (),
+        call: str | None = None,
+    ) -> None:
         self._op("event", type=type, step=step, attempt=attempt, call=call, **_facts(data, parts))
 
     def job(self, verb: str, type: str, *, data: dict[str, Any], parts: Sequence[chain.Part] = ()) -> None:
@@ -143,16 +159,32 @@ class Turn:
         self._op("intend", **intent)
 
     def settle(
-        self, entry: dict[str, Any], to: EntryState, type: str, *, attempt: int | None, parts: Sequence[chain.Part] = (),
-        allowed_from: Iterable[EntryState] = (), data: dict[str, Any] | None = None, **columns: Any,
-    ) -> None:  # fmt: skip
+        self,
+        entry: dict[str, Any],
+        to: EntryState,
+        type: str,
+        *,
+        attempt: int | None,
+        parts: Sequence[chain.Part] = (),
+        allowed_from: Iterable[EntryState] = (),
+        data: dict[str, Any] | None = None,
+        **columns: Any,
+    ) -> None:
         """Move a ledger entry. `attempt` is its starter: the guard of an outcome."""
         data = {"call": entry["call"], "generation": entry["generation"], "entry": to.value, **(data or {})}
         self._op(
-            "settle", step=entry["step"], key=entry["key"], call=entry["call"], generation=entry["generation"],
-            to=to.value, type=type, attempt=attempt, **_facts(data, parts),
-            **{"from": [state.value for state in allowed_from or ENTRY_ALLOWED_FROM[to]]}, **columns,
-        )  # fmt: skip
+            "settle",
+            step=entry["step"],
+            key=entry["key"],
+            call=entry["call"],
+            generation=entry["generation"],
+            to=to.value,
+            type=type,
+            attempt=attempt,
+            **_facts(data, parts),
+            **{"from": [state.value for state in allowed_from or ENTRY_ALLOWED_FROM[to]]},
+            **columns,
+        )
 
     def effects(self, step: Step, values: list[dict[str, Any]]) -> None:
         names = {value["name"] for value in values}
@@ -166,9 +198,17 @@ class Turn:
         )
 
     def signal(
-        self, name: str, payload: Any, *, dedup_id: str, type: str = "signal_received", sender: str = "",
-        key: str | None = None, data: dict[str, Any] | None = None, parts: Sequence[chain.Part] = (),
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        payload: Any,
+        *,
+        dedup_id: str,
+        type: str = "signal_received",
+        sender: str = "",
+        key: str | None = None,
+        data: dict[str, Any] | None = None,
+        parts: Sequence[chain.Part] = (),
+    ) -> None:
         facts = _facts({"name": name, **(data or {})}, [part("signal", payload), *parts])
         self._op("signal", name=name, dedup_id=dedup_id, type=type, sender=sender, key=key, **facts)
 
@@ -181,14 +221,24 @@ class Turn:
         self._payload.update(steps=steps, edges=edges, blobs=blobs)
 
     def claim(
-        self, step: int | None = None, *, only: bool = False, queues: Iterable[str] = (), with_job: bool = False,
-        intent: dict[str, Any] | None = None, held: Collection[int] = (),
-    ) -> None:  # fmt: skip
+        self,
+        step: int | None = None,
+        *,
+        only: bool = False,
+        queues: Iterable[str] = (),
+        with_job: bool = False,
+        intent: dict[str, Any] | None = None,
+        held: Collection[int] = (),
+    ) -> None:
         """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling."""
         self._held = held
         self._payload["claim"] = {
-            "step": step, "only": only, "queues": list(queues), "with_job": with_job, "intent": intent
-        }  # fmt: skip
+            "step": step,
+            "only": only,
+            "queues": list(queues),
+            "with_job": with_job,
+            "intent": intent,
+        }
 
     # The call
 
@@ -220,7 +270,7 @@ class Turn:
             ):
                 cursor.execute("SELECT aetheris_turn(%s::jsonb)", [text])
                 # Django leaves jsonb to whoever knows the encoder: here it is plain JSON.
-                return json.loads(cursor.fetchone()[0])  # type: ignore[no-any-return, index]
+                return json.loads(cursor.fetchone()[0])  # type: ignore[no-any-return]
         except (OperationalError, InterfaceError):
             raise
         except DatabaseError as error:
@@ -278,14 +328,27 @@ class Turn:
         return {"result": _facts(None, [part("output", value)])}
 
     def _move(
-        self, step: Step, verb: str, data: dict[str, Any], parts: Sequence[chain.Part] = (), *,
-        attempt: int | None = -1, **columns: Any,
-    ) -> None:  # fmt: skip
+        self,
+        step: Step,
+        verb: str,
+        data: dict[str, Any],
+        parts: Sequence[chain.Part] = (),
+        *,
+        attempt: int | None = -1,
+        **columns: Any,
+    ) -> None:
         arrow = STEP_ARROWS[verb]
         self._op(
-            "move", step=step.pk, key=step.key, attempt=step.attempt if attempt == -1 else attempt, to=arrow.to.value,
-            type=arrow.event, **_facts(data, parts), **{"from": [s.value for s in arrow.allowed_from]}, **columns,
-        )  # fmt: skip
+            "move",
+            step=step.pk,
+            key=step.key,
+            attempt=step.attempt if attempt == -1 else attempt,
+            to=arrow.to.value,
+            type=arrow.event,
+            **_facts(data, parts),
+            **{"from": [s.value for s in arrow.allowed_from]},
+            **columns,
+        )
 
     def _op(self, op: str, **values: Any) -> None:
         self._ops.append({"op": op, **{name: value for name, value in values.items() if value is not None}})

@@ -19,11 +19,18 @@ from tools.errors import ToolArgumentsInvalid
 class ToolContext(Protocol):
     """What the first parameter of a tool offers, if the tool has one named `context`."""
 
-    idempotency_key: str
-    """The same on every attempt of the same call: send it outside."""
-    attempt: int
-    job_id: str
-    step: str
+    @property
+    def idempotency_key(self) -> str:
+        """The same on every attempt of the same call: send it outside."""
+
+    @property
+    def attempt(self) -> int: ...
+
+    @property
+    def job_id(self) -> str: ...
+
+    @property
+    def step(self) -> str: ...
 
     @property
     def remaining_seconds(self) -> float: ...
@@ -138,13 +145,23 @@ def _path(location: tuple[int | str, ...]) -> str:
 def tool(function: Callable[..., Any]) -> Tool: ...
 @overload
 def tool(
-    *, name: str | None = None, read_only: bool = False, idempotent: bool = False, key_window: timedelta | None = None,
-    timeout: float = 60.0, verify: Verify | None = None, version: str = "1",
-) -> Callable[[Callable[..., Any]], Tool]: ...  # fmt: skip
+    *,
+    name: str | None = None,
+    read_only: bool = False,
+    idempotent: bool = False,
+    key_window: timedelta | None = None,
+    timeout: float = 60.0,
+    verify: Verify | None = None,
+    version: str = "1",
+) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
-    function: Callable[..., Any] | None = None, *, name: str | None = None, verify: Verify | None = None, version: str = "1",
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    verify: Verify | None = None,
+    version: str = "1",
     **policy: Any,
-) -> Tool | Callable[[Callable[..., Any]], Tool]:  # fmt: skip
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Declare a tool and register it.
 
     `read_only`: no effect outside, may be called again. `idempotent` with `key_window`: may be called again

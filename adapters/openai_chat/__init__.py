@@ -1,4 +1,4 @@
-"""Models that speak the OpenAI chat completions protocol: hosted ones, local servers, and the scripted one of the demo."""
+"""Models that speak the OpenAI chat completions protocol: hosted ones and local servers."""
 
 from adapters.openai_chat.client import complete
 

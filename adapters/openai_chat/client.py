@@ -43,7 +43,10 @@ def _record(body: Mapping[str, Any]) -> dict[str, Any]:
         "model": body.get("model"),
         "finish_reason": choice.get("finish_reason"),
         "id": body.get("id"),
-        "usage": {"input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")},
+        "usage": {
+            "input_tokens": usage.get("prompt_tokens"),
+            "output_tokens": usage.get("completion_tokens"),
+        },
     }
     if calls := choice["message"].get("tool_calls"):
         record["tool_calls"] = calls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -92,7 +92,10 @@ class Job(models.Model):
     waiting_steps = models.IntegerField(default=0)
     unfinished_steps = models.IntegerField(default=0)
 
-    objects: ClassVar[models.Manager[Job]] = JobQuerySet.as_manager()  # type: ignore[assignment]
+    is_repeat = False
+    """Set by `submit` where the job is the answer to an earlier request with the same idempotency key."""
+
+    objects = JobQuerySet.as_manager()
 
     class Meta:
         db_table = "aetheris_job"

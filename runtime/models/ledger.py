@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.db import models
 from django.db.models import Q
 
@@ -51,7 +49,7 @@ class LedgerEntry(models.Model):
     resolved_by = models.CharField(max_length=200, default="", blank=True)
     resolved_why = models.TextField(default="", blank=True)
 
-    objects: ClassVar[models.Manager[LedgerEntry]] = LedgerEntryQuerySet.as_manager()  # type: ignore[assignment]
+    objects = LedgerEntryQuerySet.as_manager()
 
     class Meta:
         db_table = "aetheris_ledger_entry"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.db import models
 from django.db.models import Q
 
@@ -81,7 +79,7 @@ class Wait(models.Model):
     outcome = models.CharField(max_length=20, default="", blank=True)
     signal = models.ForeignKey(Signal, models.PROTECT, null=True, related_name="+", db_index=False)
 
-    objects: ClassVar[models.Manager[Wait]] = WaitQuerySet.as_manager()  # type: ignore[assignment]
+    objects = WaitQuerySet.as_manager()
 
     class Meta:
         db_table = "aetheris_wait"

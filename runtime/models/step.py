@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
@@ -12,10 +12,11 @@ from django.db.models import Q
 from django.db.models.functions import Cast
 
 from runtime.clock import DatabaseNow
+from runtime.exceptions import StaleAttempt
 from runtime.models.base import TenantField
 from runtime.models.job import Job
 from runtime.states import STEP_FINISHED, STEP_UNFINISHED, StepStatus
-from runtime.turn import Turn, part
+from runtime.turn import Turn
 
 if TYPE_CHECKING:
     from runtime.outcomes import Waiting
@@ -109,7 +110,7 @@ class Step(models.Model):
     causes = ArrayField(models.BinaryField(), default=list)
     """Digests of the events that made the step ready."""
 
-    objects: ClassVar[models.Manager[Step]] = StepQuerySet.as_manager()  # type: ignore[assignment]
+    objects = StepQuerySet.as_manager()
 
     class Meta:
         db_table = "aetheris_step"
@@ -164,7 +165,10 @@ class Step(models.Model):
         """Take the step for one attempt. Raises `StaleAttempt` when it was not to be had."""
         answer = claim(self.pk, incarnation)
         if answer is None:
-            raise_stale(self)
+            self.refresh_from_db()
+            raise StaleAttempt(
+                f"step {self.key} is {self.status} in attempt {self.attempt} and cannot be claimed"
+            )
         self._take(answer["claimed"])
         return answer
 
@@ -238,13 +242,3 @@ def claim(step_id: int, incarnation: UUID, **kwargs: Any) -> TurnAnswer | None:
     turn.claim(step_id, only=True, with_job=True, **kwargs)
     answer = turn.commit()
     return answer if answer.get("claimed") else None
-
-
-def raise_stale(step: Step) -> None:
-    from runtime.exceptions import StaleAttempt
-
-    step.refresh_from_db()
-    raise StaleAttempt(f"step {step.key} is {step.status} in attempt {step.attempt} and cannot be claimed")
-
-
-__all__ = ["Edge", "Step", "StepQuerySet", "claim", "part"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
 
 from django.db import models
 
@@ -30,7 +29,7 @@ class Worker(models.Model):
     draining_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(null=True)
 
-    objects: ClassVar[models.Manager[Worker]] = WorkerQuerySet.as_manager()  # type: ignore[assignment]
+    objects = WorkerQuerySet.as_manager()
 
     class Meta:
         db_table = "aetheris_worker"

@@ -28,11 +28,10 @@ class ToolNode(Node):
         inputs = config.get("inputs", {})
         if tool is None or not isinstance(inputs, dict):
             return
-        open_inputs = {
-            name for name, value in inputs.items() if expressions.references(value)
-        }
+        open_inputs = {name for name, value in inputs.items() if expressions.references(value)}
         for path, message in tool.problems(inputs, unknown=open_inputs):
-            hint = f"tool {tool.name!r} takes {', '.join(tool.arguments_schema.get('properties', {})) or 'no arguments'}"
+            taken = ", ".join(tool.arguments_schema.get("properties", {}))
+            hint = f"tool {tool.name!r} takes {taken or 'no arguments'}"
             yield Problem(f"inputs.{path}", "wrong_argument", message, hint)
 
     def run(self, step: Step, context: Context) -> Outcome:

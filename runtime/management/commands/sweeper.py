@@ -21,8 +21,8 @@ logger = structlog.get_logger(__name__)
 
 class Command(BaseCommand):
     help = (
-        "Rescues steps of lost workers, ends overdue ones, wakes due waits, sends lost hints again, and runs ready steps "
-        "itself while no hint can be sent. Any number may run at once."
+        "Rescues steps of lost workers, ends overdue ones, wakes due waits, sends lost hints again, and runs ready "
+        "steps itself while no hint can be sent. Any number may run at once."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
