@@ -27,11 +27,12 @@ MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"}
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 REFERENCE = re.compile(rf"\s*({IDENTIFIER})((?:\.{IDENTIFIER}|\[[0-9]{{1,9}}\])*)\s*", re.ASCII)
 STEP = re.compile(rf"\.({IDENTIFIER})|\[([0-9]+)\]", re.ASCII)
+# A string without an end reaches to the end of its line or text, so that none is looked for twice.
 STRING = (
-    r'[rRbB]{0,2}(?:"""(?:[^\\]|\\.)*?"""|'
-    + r"'''(?:[^\\]|\\.)*?'''|"
-    + r'"(?:[^"\\\n]|\\.)*+"|'
-    + r"'(?:[^'\\\n]|\\.)*+')"
+    r'[rRbB]{0,2}(?:"""(?:[^"\\]|\\.|"(?!""))*+(?:""")?|'
+    + r"'''(?:[^'\\]|\\.|'(?!''))*+(?:''')?|"
+    + r'"(?:[^"\\\n]|\\.)*+"?|'
+    + r"'(?:[^'\\\n]|\\.)*+'?)"
 )
 TOKEN = re.compile(
     rf"(?P<string>{STRING})|(?P<name>{IDENTIFIER})|(?P<number>[0-9][0-9A-Za-z.]*)|(?P<mark>[^\s])", re.DOTALL

@@ -18,7 +18,7 @@ class Limits:
 
     nodes: int = 20_000
     node_bytes: int = 1_000_000
-    expressions: int = 1_000_000  # characters of CEL, plain references not counted
+    expressions: int = 500_000  # characters of CEL, plain references not counted
 
     @property
     def edges(self) -> int:

@@ -224,12 +224,24 @@ def test_many_threads_share_one_program() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["${" * 5000, "${'" * 5000, "$" * 50_000 + "{", "${a}" * 5000, '${"""' * 3000]
+    "text",
+    [
+        "${" + '\\"' * 300_000,
+        "${" + "\\'" * 300_000,
+        '${"""' + '\\"""' * 200_000,
+        "${'''" + "''\\'" * 200_000,
+        "${r" * 100_000,
+        "${" * 5000,
+        "${'" * 5000,
+        "$" * 50_000 + "{",
+        "${a}" * 5000,
+        '${"""' * 3000,
+    ],
 )
 def test_long_texts_are_read_in_linear_time(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
 
     with contextlib.suppress(ExpressionInvalid):
         references(text)
 
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1

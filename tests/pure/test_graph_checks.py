@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime import expressions
 from runtime.graph import GraphInvalid, Problem, TaskGraph
 from tests.pure import graphs
 from tests.pure.graphs import edge, tool
@@ -115,10 +116,10 @@ def approval(key: str, **keys: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_bad_graphs_are_refused_with_the_place(data: Any, path: str, code: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
 
     assert (path, code) in faults(data)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -210,6 +211,29 @@ def test_a_built_in_kind_is_asked_too() -> None:
     assert faults(one(tool("a")), kinds={"tool": Shout()}) == [("nodes[0].text", "missing_key")]
 
 
+class Reader:
+    """A kind that reads its node's expressions."""
+
+    def validate(self, config: Mapping[str, Any]) -> Iterable[Problem]:
+        expressions.references(config)
+        return ()
+
+
+def test_kinds_are_asked_only_of_nodes_that_can_be_read() -> None:
+    bad = one(tool("a", inputs={"x": "${1 +}"}))
+
+    assert faults(bad, kinds={"tool": Reader()}) == [("nodes[0].inputs.x", "bad_expression")]
+
+
+def test_expressions_are_bounded_together() -> None:
+    long = "1" + " + 1" * 900
+    nodes = [{"id": f"n{number}", "kind": "condition", "if": f"{number} < {long}"} for number in range(150)]
+
+    began = time.process_time()
+    assert [code for _, code in faults({"nodes": nodes})] == ["too_many_expressions"]
+    assert time.process_time() - began < 10
+
+
 def test_a_reference_needs_a_way_that_leads_there() -> None:
     nodes = [
         tool("a"),
@@ -245,9 +269,9 @@ def test_a_reference_against_the_stream_is_always_found(data: dict[str, Any], dr
 def test_the_limit_is_counted_first() -> None:
     too_many: Any = {"nodes": [None] * 100_000}
 
-    began = time.monotonic()
+    began = time.process_time()
     assert faults(too_many) == [("nodes", "too_many_nodes")]
-    assert time.monotonic() - began < 0.05
+    assert time.process_time() - began < 0.05
     assert faults({"nodes": [tool("a"), tool("b")]}, limit=1) == [("nodes", "too_many_nodes")]
     assert faults({"nodes": [tool("a")], "edges": [0] * 100_001}) == [("edges", "too_many_edges")]
 
