@@ -41,18 +41,19 @@ def crash_point(point: CrashPoint) -> None:
 
 
 def kill_at(spec: str) -> Callable[[CrashPoint], None]:
-    """A hook that kills this process once at `point`: `after_call:/path/flag` dies where the flag file is.
+    """A hook that kills this process once at a point: `after_call:/path/flag` dies where the flag file is.
 
-    The flag is removed first, so that the process that takes over does not die at the same place.
+    Several points are separated by commas. The flag is removed first, so that the process that takes over does
+    not die at the same place.
     """
-    name, _, flag = spec.partition(":")
-    wanted = CrashPoint(name)
+    pairs = (one.partition(":") for one in spec.split(","))
+    flags = {CrashPoint(name): flag for name, _, flag in pairs}
 
     def hook(point: CrashPoint) -> None:
-        if point is not wanted:
+        if point not in flags:
             return
         try:
-            os.unlink(flag)
+            os.unlink(flags[point])
         except FileNotFoundError:
             return
         os.kill(os.getpid(), signal.SIGKILL)
