@@ -58,6 +58,10 @@ def decide(
             f"Approval {wait.step_key!r} of job {job.pk} is {recorded['payload']['decision']} already."
         )
     wait.refresh_from_db()
+    if wait.closed_at is None:
+        raise ApprovalRefused(
+            f"Approval {wait.step_key!r} of job {job.pk} was due until {wait.deadline_at}: too late."
+        )
     return wait
 
 

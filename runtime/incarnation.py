@@ -52,6 +52,7 @@ class Held:
     step: Step
     context: Context | None = None
     lost_since: float | None = None
+    leased: bool = False
 
 
 @dataclass
@@ -121,6 +122,8 @@ class Incarnation:
             with self._lock:
                 if self._held.get(step.pk) is held:
                     del self._held[step.pk]
+            if held.leased:
+                leases.release(self.id, step.pk, step.attempt)
 
     def held_ids(self) -> list[int]:
         with self._lock:
@@ -189,6 +192,8 @@ class Incarnation:
             return
         try:
             leases.extend(self.id, pairs)
+            for step_id, _ in pairs:
+                held[step_id].leased = True
         except LeaseUnavailable as error:
             logger.warning("leases_not_extended", worker=str(self.id), error=str(error))
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import structlog
-from django.db import DatabaseError, connection, models
+from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least, Power
 
@@ -90,9 +90,7 @@ class Sweeper:
         fresh = [(step_id, queue) for step_id, queue in wanted if depths[queue] < FULL_QUEUE]
         if fresh and not dispatch.hint(fresh):
             return 0, self._run_here([step_id for step_id, _ in fresh])
-        Step.objects.filter(pk__in=[step_id for step_id, _ in fresh]).update(
-            hinted_at=DatabaseNow(), hints=Least(F("hints") + 1, 30)
-        )
+        _note_hints([step_id for step_id, _ in fresh])
         return len(fresh), 0
 
     def _run_here(self, step_ids: list[int]) -> int:
@@ -157,6 +155,19 @@ def unhinted() -> StepQuerySet:
         .filter(never_hinted | Q(last__lt=DatabaseNow() - F("pause")))
         .order_by("-priority", "ready_at")
     )
+
+
+def _note_hints(step_ids: list[int]) -> None:
+    with transaction.atomic():
+        # A turn holds its job and then its steps; rows that one is at work on are skipped, or the two could deadlock.
+        mine = (
+            Step.objects.filter(pk__in=step_ids)
+            .select_for_update(skip_locked=True)
+            .values_list("pk", flat=True)
+        )
+        Step.objects.filter(pk__in=list(mine)).update(
+            hinted_at=DatabaseNow(), hints=Least(F("hints") + 1, 30)
+        )
 
 
 def forget_workers() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.db.models import F, Q
 
+from runtime.exceptions import JobFinished
 from runtime.models.base import TenantField, new_id
 from runtime.states import JOB_FINISHED, JOB_UNFINISHED, JobStatus
 from runtime.turn import Turn, part
@@ -143,7 +144,12 @@ class Job(models.Model):
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """Ask the job to end. What does not run is cancelled now, running steps are told; idempotent."""
-        self._act("cancel", "operator_acted", by, why)
+        try:
+            self._act("cancel", "operator_acted", by, why)
+        except JobFinished:
+            self.refresh_from_db()
+            if self.status != JobStatus.CANCELLED:
+                raise
 
     def pause(self, *, by: str = "", why: str = "") -> None:
         """Running steps finish, nothing new starts, signals and due timers are kept."""

@@ -525,8 +525,9 @@ BEGIN
     -- What the worker prepared for, else any ready sibling of a queue it serves.
     SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
       WHERE s.id = (claim ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'ready'
-        AND (s.run_after IS NULL OR s.run_after <= now_at);
-    IF NOT FOUND AND NOT coalesce((claim ->> 'only')::boolean, false) AND job.ready_steps + d_ready > 0 THEN
+        AND (s.run_after IS NULL OR s.run_after <= now_at)
+        AND ((claim ->> 'only')::boolean OR claim -> 'queues' ? s.queue);
+    IF NOT FOUND AND NOT (claim ->> 'only')::boolean AND job.ready_steps + d_ready > 0 THEN
       SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
         WHERE s.job_id = job.id AND s.status = 'ready' AND (s.run_after IS NULL OR s.run_after <= now_at)
           AND claim -> 'queues' ? s.queue
@@ -560,12 +561,13 @@ BEGIN
   END IF;
 
   -- 6. the job row ---------------------------------------------------------------------------------------
+  -- A turn that changed nothing writes nothing: a hint for a step that was not to be had is no dead row.
   UPDATE aetheris_job SET status = job.status, result = job.result, error = job.error, started_at = job.started_at,
       finished_at = job.finished_at, paused_at = job.paused_at, cancel_requested_at = job.cancel_requested_at,
       ending_as = job.ending_as, seq = chain.seq, head = chain.head, last_event_at = now_at,
       ready_steps = ready_steps + d_ready, running_steps = running_steps + d_running,
       waiting_steps = waiting_steps + d_waiting, unfinished_steps = unfinished_steps + d_unfinished
-    WHERE id = job.id;
+    WHERE id = job.id AND chain.seq <> job.seq;
 
   RETURN jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers)
     || CASE WHEN claimed IS NULL THEN '{}'::jsonb ELSE jsonb_build_object(
