@@ -5,7 +5,9 @@ from tests import services
 services.choose()
 
 from aetheris_project.settings import *  # noqa: E402,F403 - the addresses have to be there first
-from aetheris_project.settings import DATABASES  # noqa: E402
+from aetheris_project.settings import DATABASES, INSTALLED_APPS  # noqa: E402
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.agents_app.apps.AgentsAppConfig"]
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
