@@ -11,25 +11,8 @@ from pathlib import Path
 from runtime.stack.child import Child
 from runtime.stack.places import Places
 
-CELERY = [
-    "-W",
-    "ignore:You're running the worker with superuser",
-    "-m",
-    "celery",
-    "--app",
-    "aetheris_project",
-    "--quiet",
-]
-WORKER = [
-    *CELERY,
-    "worker",
-    "--without-gossip",
-    "--without-mingle",
-    "--without-heartbeat",
-    "--loglevel",
-    "INFO",
-]
-BEAT = [*CELERY, "beat", "--pidfile=", "--loglevel", "INFO"]
+WORKER = ["-m", "aetheris_project.run", "worker"]
+BEAT = ["-m", "aetheris_project.run", "beat"]
 WEB = [
     "-m",
     "gunicorn",
@@ -152,7 +135,7 @@ def environment(
 
 def _worker(name: str, pool: str, concurrency: int, queues: tuple[str, ...]) -> list[str]:
     chosen = {
-        "--hostname": f"{name}@%h",
+        "--name": name,
         "--pool": pool,
         "--concurrency": str(concurrency),
         "--queues": ",".join(queues),
