@@ -93,6 +93,10 @@ def registered() -> dict[str, Agent]:
     return dict(_agents)
 
 
+def functions() -> dict[str, StepFunction]:
+    return dict(_functions)
+
+
 def function(name: str) -> StepFunction:
     try:
         return _functions[name]

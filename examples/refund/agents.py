@@ -1,7 +1,6 @@
 """The refund agent. The model advises, the policy decides, and above the limit a person does."""
 
 from runtime.agents import agent
-
 from runtime.graph import Graph
 
 POLICY = (

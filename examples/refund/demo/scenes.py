@@ -51,7 +51,7 @@ def small(stage: Stage, progress: Progress) -> list[Judged]:
     """A small refund runs to its end."""
     job = stage.submit("small")
     finished([job], progress)
-    return [judge("small refund", job, stage.witness)]
+    return [judge("small", job, stage.witness)]
 
 
 def large(stage: Stage, progress: Progress) -> list[Judged]:
@@ -65,7 +65,7 @@ def large(stage: Stage, progress: Progress) -> list[Judged]:
         progress.say("waits for a person; approving with `manage.py approve`")
         stage.manage("approve", str(job.pk), "--user", stage.user)
         finished([job], progress)
-    return [judge("approved refund", job, stage.witness)]
+    return [judge("approved", job, stage.witness)]
 
 
 def killed(stage: Stage, progress: Progress) -> list[Judged]:
@@ -89,7 +89,7 @@ def many(stage: Stage, progress: Progress, count: int) -> list[Judged]:
     """Many refunds at once."""
     jobs = [stage.submit(f"many-{number}") for number in range(count)]
     finished(jobs, progress)
-    return [judge("at once", job, stage.witness) for job in jobs]
+    return [judge(f"{count} at once", job, stage.witness) for job in jobs]
 
 
 def finished(jobs: list[Job], progress: Progress, patience: float | None = PATIENCE_SECONDS) -> None:

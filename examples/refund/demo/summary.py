@@ -1,11 +1,13 @@
 """The summary of a demo: a table for people, a file for machines."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from examples.refund.demo.judged import Judged
@@ -41,20 +43,10 @@ class Summary:
 
     def table(self) -> Table:
         """One row for each scene; a scene of many jobs is told in sums."""
-        table = Table(title="What happened", title_justify="left")
-        for heading in ("scene", "jobs"):
-            table.add_column(heading)
-        for heading in (
-            "completed",
-            "steps",
-            "attempts",
-            "sent",
-            "refunds",
-            "messages",
-            "recovery",
-            "as promised",
-        ):
-            table.add_column(heading, justify="right")
+        table = Table(title="What happened", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("scene", no_wrap=True)
+        for heading in ("status", "steps", "attempts", "sent", "refunds", "messages", "recovery"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for scene in dict.fromkeys(job.scene for job in self.jobs):
             table.add_row(*_row(scene, [job for job in self.jobs if job.scene == scene]))
         return table
@@ -62,16 +54,15 @@ class Summary:
 
 def _row(scene: str, jobs: Sequence[Judged]) -> list[str]:
     recovery = [job.recovery_seconds for job in jobs if job.recovery_seconds is not None]
-    held = sum(job.held for job in jobs)
+    mark = "[green]✓[/]" if all(job.held for job in jobs) else "[red]✗[/]"
+    statuses = Counter(job.status for job in jobs)
     return [
-        scene,
-        jobs[0].job if len(jobs) == 1 else str(len(jobs)),
-        f"{sum(job.status == 'completed' for job in jobs)}/{len(jobs)}",
+        f"{mark} {scene}",
+        ", ".join(status if len(jobs) == 1 else f"{count} {status}" for status, count in statuses.items()),
         f"{sum(job.steps_completed for job in jobs)}/{sum(job.steps for job in jobs)}",
         str(sum(job.attempts for job in jobs)),
         str(sum(job.sent for job in jobs)),
         str(sum(job.refunds for job in jobs)),
         str(sum(job.messages for job in jobs)),
         f"{max(recovery):.1f} s" if recovery else "",
-        "[green]yes[/]" if held == len(jobs) else f"[red]{held} of {len(jobs)}[/]",
     ]

@@ -1,16 +1,18 @@
 """`manage.py demo`: the whole stack, the refund agent, and a witness that was not asked to be kind."""
 
-import json
+import logging
 import os
 import secrets
 import signal
 from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
@@ -28,6 +30,7 @@ from examples.refund.demo import scenes
 from examples.refund.demo.judged import Judged
 from examples.refund.demo.summary import Summary
 from examples.refund.demo.world import World
+from runtime import doctor
 from runtime.stack.errors import StackError
 from runtime.stack.places import Places
 from runtime.stack.programs import Shape
@@ -59,6 +62,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, once: bool, jobs: int, port: int, **options: Any) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # the witness is asked many times a second
         demo = Demo(jobs, port)
         try:
             demo.run(serve=not once)
@@ -132,13 +136,10 @@ class Demo:
         except scenes.SceneFailed as failed:
             self.summary.failure = str(failed)
 
-    def _doctor(self) -> list[Any]:
-        """What `manage.py doctor` has to say: nothing, or a list."""
-        answer = self._stack.manage("doctor", "--json", check=False)
-        try:
-            return list(json.loads(answer.stdout)["problems"])
-        except (ValueError, KeyError):
-            return [f"doctor ended with code {answer.returncode}: {answer.stderr.strip()[-500:]}"]
+    def _doctor(self) -> list[dict[str, Any]]:
+        """What `manage.py doctor` asks: every invariant of all jobs, and the events of these."""
+        ours = [UUID(job.job) for job in self.summary.jobs]
+        return [asdict(found) for found in [*doctor.examine(), *doctor.examine(ours, deep=True)]]
 
     def _tell(self, login: str) -> None:
         self.summary.write(self.report, url=self._stack.url, scripted_model=self.world.model is not None)

@@ -1,0 +1,71 @@
+"""manage.py submit: start a job."""
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from runtime import planning
+from runtime.management.base import JSON_HELP, AetherisCommand, operator, value_of
+from runtime.management.shapes import job_in_full, payload
+from runtime.models import Job
+
+LONGEST_PAUSE = 0.5
+
+
+class Command(AetherisCommand):
+    help = "Starts a job of an agent, or of a graph that comes with it, and says its id."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "agent", metavar="AGENT", nargs="?", help="its name; `manage.py agents` lists them"
+        )
+        parser.add_argument("--input", default="null", help=f"the job's input, {JSON_HELP}")
+        parser.add_argument("--graph", metavar="FILE", help="a TaskGraph in JSON instead of an agent")
+        parser.add_argument("--key", help="idempotency key: the same one again answers with the first job")
+        parser.add_argument("--wait", type=float, metavar="SECONDS", help="come back when the job has ended")
+
+    def answer(
+        self, *, agent: str | None, input: str, graph: str | None, key: str | None, wait: float | None, **options: Any
+    ) -> dict[str, Any]:  # fmt: skip
+        if (agent is None) == (graph is None):
+            raise CommandError("Name an agent, or give a --graph, and not both.")
+        job = planning.submit(
+            agent,
+            value_of(input, "input"),
+            graph=value_of(f"@{graph}", "graph") if graph else None,
+            idempotency_key=key,
+            by=operator(),
+        )
+        if wait is not None:
+            _await(job, wait)
+        return job_in_full(job) | {"waited": wait}
+
+    def text(self, answer: dict[str, Any]) -> str:
+        lines = [f"Job {answer['id']} of {answer['agent']} is {answer['status']}."]
+        if answer["status"] == "completed":
+            lines.append(f"Result: {payload(answer['result'])}")
+        if answer["status"] == "waiting":
+            waiting = [
+                f"{step['key']} for {step['waiting_for']}" for step in answer["steps"] if step["waiting_for"]
+            ]
+            lines.append(f"It waits: {', '.join(waiting)}")
+        lines.append(f"Follow it: manage.py trace {answer['id']}")
+        return "\n".join(lines)
+
+    def complaint(self, answer: dict[str, Any]) -> str:
+        if answer["waited"] is None or answer["status"] == "completed":
+            return ""
+        if answer["finished_at"]:
+            return f"Job {answer['id']} is {answer['status']}: {payload(answer['error'])}"
+        return f"Job {answer['id']} is {answer['status']} after {answer['waited']:g} s. It goes on without this command."
+
+
+def _await(job: Job, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    pause = 0.02
+    while not job.is_finished and (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+        job.refresh_from_db()
