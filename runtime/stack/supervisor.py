@@ -123,7 +123,7 @@ class Supervisor:
         end = time.monotonic() + timeout
         if everything:
             processes.wait_until(lambda: not self._late, timeout)
-        for child in list(self.children.values()):
+        for child in self.children.values():
             child.wait_ready(max(end - time.monotonic(), 0.1))
 
     def stop(self) -> None:
@@ -201,13 +201,13 @@ class Supervisor:
             raise ServerFailed("manage.py migrate", f"ended with code {done.returncode}", log)
 
     def _add(self, child: Child) -> None:
-        self.children[child.name] = child
+        self.children = {**self.children, child.name: child}  # a new one: others may be going through the old
         child.start()
         self._write_record()
 
     def _keep_alive(self) -> None:
         while not self._ending.wait(0.1):
-            for child in list(self.children.values()):
+            for child in self.children.values():
                 self._revive(child)
             if self._late and all(child.ready() for child in self.children.values()):
                 self._add(self._late.pop(0))
