@@ -1,0 +1,137 @@
+"""A client of the stack: submits jobs, waits for what becomes of them, and looks after the processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from runtime import doctor
+from runtime.models import Event, Job, LedgerEntry, Step, Worker
+from runtime.stack.child import Child
+from runtime.stack.supervisor import Supervisor
+from runtime.states import JOB_FINISHED
+from tests.processes.witness import Witness
+
+PATIENCE = 60.0
+RECOVERY = 8.0
+"""Seconds from a kill to the next attempt."""
+
+
+class NotInTime(AssertionError):
+    """Something did not come about in its time."""
+
+
+class Client:
+    def __init__(self, stack: Supervisor, witness: Witness) -> None:
+        self.stack = stack
+        self.witness = witness
+        self.jobs: list[Job] = []
+
+    def submit(self, agent: str, *, priority: int = 0, order: str | None = None, **input: object) -> Job:
+        given = {"order": order or self.new_order(), **input}
+        job = Job.objects.submit(agent, given, priority=priority)
+        self.jobs.append(job)
+        return job
+
+    def new_order(self) -> str:
+        return uuid4().hex
+
+    # Waiting
+
+    def until(self, met: Callable[[], object], what: str, patience: float = PATIENCE) -> float:
+        """Come back when it is so, with the seconds that it took. An outage in between is waited out."""
+        began = time.monotonic()
+        while not self._asked(met):
+            if time.monotonic() - began > patience:
+                raise NotInTime(f"Waited {patience:.0f} s in vain for {what}.")
+            time.sleep(0.02)
+        return time.monotonic() - began
+
+    def _asked(self, met: Callable[[], object]) -> object:
+        try:
+            return met()
+        except (DatabaseError, InterfaceError):
+            connection.close()
+            return False
+
+    def until_finished(self, *jobs: Job, patience: float = PATIENCE) -> float:
+        ids = [job.pk for job in jobs]
+        took = self.until(
+            lambda: Job.objects.filter(pk__in=ids, status__in=JOB_FINISHED).count() == len(ids),
+            f"{len(ids)} jobs to end",
+            patience,
+        )
+        for job in jobs:
+            job.refresh_from_db()
+        return took
+
+    def until_running(self, job: Job, key: str, attempt: int = 1, patience: float = PATIENCE) -> Step:
+        """The step, once this attempt of it was claimed."""
+        row = job.steps.filter(key=key, attempt__gte=attempt)
+        self.until(row.exists, f"attempt {attempt} of step {key} to be claimed", patience)
+        return row.select_related("worker").get()
+
+    # Looking
+
+    def claimed_at(self, job: Job, key: str, attempt: int) -> datetime:
+        return job.events.get(type="step_claimed", step=key, attempt=attempt).at
+
+    def recovery(self, job: Job, key: str, killed_at: float, attempt: int = 2) -> float:
+        """Seconds from the kill to the claim of the next attempt, which has to come in time."""
+        self.until_running(job, key, attempt, patience=RECOVERY + 10)
+        return self.claimed_at(job, key, attempt).timestamp() - killed_at
+
+    def events(self, jobs: Iterable[Job], *types: str) -> list[str]:
+        """What of these types was recorded for these jobs."""
+        found = Event.objects.filter(job__in=[job.pk for job in jobs], type__in=types)
+        return [f"{one.type} {one.step} {one.attempt}" for one in found]
+
+    def in_doubt(self, jobs: Iterable[Job]) -> list[LedgerEntry]:
+        return list(LedgerEntry.objects.filter(job__in=[job.pk for job in jobs]).in_doubt())  # type: ignore[attr-defined]
+
+    def ran(self, jobs: Iterable[Job]) -> set[UUID]:
+        """The workers that claimed steps of these jobs."""
+        claims = Event.objects.filter(job__in=[job.pk for job in jobs], type="step_claimed")
+        return {worker for worker in claims.values_list("worker", flat=True) if worker}
+
+    # Processes
+
+    def child(self, name: str) -> Child:
+        return self.stack.children[name]
+
+    def child_of(self, step: Step) -> Child:
+        """The process of the stack that runs a step."""
+        return self.child(Worker.objects.get(pk=step.worker_id).name)
+
+    def wait_whole(self) -> None:
+        """Everything runs, whatever the test before did to it."""
+        self.resume_all()
+        # A worker that was killed a few times is started more and more slowly; here it was no fault of its own.
+        self.stack._delays.clear()
+        self.until(self._is_whole, "every process of the stack to run")
+
+    def _is_whole(self) -> bool:
+        names = {"postgres", "valkey", "web", "sweeper-1", "worker-1", "worker-2", "heavy-1", "beat"}
+        children = self.stack.children
+        return names <= set(children) and all(child.alive and child.ready() for child in children.values())
+
+    def resume_all(self) -> None:
+        for child in list(self.stack.children.values()):
+            if child.alive:
+                child.resume()
+
+    def settle(self) -> None:
+        """End what this test left open; then nothing may be left that `doctor` does not like."""
+        for job in Job.objects.filter(pk__in=[job.pk for job in self.jobs]).unfinished():
+            job.cancel(by="test", why="the test is over")
+        self.until_finished(*self.jobs)
+        findings = doctor.examine([job.pk for job in self.jobs])
+        assert not findings, "\n".join(
+            f"{one.code} {one.job_id}: {one.message}. {one.remedy}" for one in findings
+        )
+        repeated = {key: count for key, count in self.witness.effects_by_key().items() if count > 1}
+        assert not repeated, f"more than one thing happened under the keys {repeated}"

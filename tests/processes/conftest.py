@@ -1,0 +1,117 @@
+"""The stack these tests break, the witness its tools act on, and this process as one more client of both."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import current_app
+from django.conf import settings
+from django.db import connections
+from pytest_django.plugin import DjangoDbBlocker
+
+from aetheris_project import addresses
+from examples.local_service.http import Server
+from examples.payments.service import PaymentService
+from runtime import leases
+from runtime.conf import settings as runtime_settings
+from runtime.stack.clean import clean
+from runtime.stack.places import Places
+from runtime.stack.programs import Shape
+from runtime.stack.supervisor import Supervisor
+from tests import services
+from tests.processes.client import Client
+from tests.processes.outside import agents, tools  # noqa: F401 - what is submitted here has to be known here
+from tests.processes.reports import report
+from tests.processes.witness import Flags, Witness
+
+
+@pytest.fixture(scope="package")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+    """The outside world, with a memory of its own."""
+    service = PaymentService(tmp_path_factory.mktemp("witness") / "effects.jsonl")
+    with Server(service) as server:
+        witness = Witness(server.url)
+        yield witness
+        witness.close()
+
+
+@pytest.fixture(scope="package")
+def flags(tmp_path_factory: pytest.TempPathFactory) -> Flags:
+    """Which crash point kills the next worker that comes by."""
+    return Flags(tmp_path_factory.mktemp("flags"))
+
+
+@pytest.fixture(scope="package")
+def running_stack(witness: Witness, flags: Flags) -> Iterator[Supervisor]:
+    """A stack as `make stack` runs it, on an empty database, with our agents and a hook at the crash points."""
+    places = Places(instance=f"{services.slot().instance}/processes")
+    clean(places)
+    supervisor = Supervisor(
+        places,
+        Shape(port=0),
+        extra_environment={
+            "DJANGO_SETTINGS_MODULE": "aetheris_project.settings",
+            "AETHERIS_APPS": "tests.processes.outside",
+            "AETHERIS_CRASH_AT": flags.spec,
+            "WITNESS_URL": witness.url,
+        },
+        use_given_servers=False,
+    )
+    with supervisor:
+        yield supervisor
+
+
+@pytest.fixture(scope="package")
+def at_the_stack(running_stack: Supervisor, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The database and the broker of this process are the stack's."""
+    database, broker = settings.DATABASES["default"], current_app.conf.broker_url
+    kept, kept_aetheris = dict(database), dict(settings.AETHERIS)
+    connections.close_all()
+    database |= addresses.database(running_stack.environment["DATABASE_URL"]) | {"OPTIONS": kept["OPTIONS"]}
+    _use_redis(running_stack.environment["REDIS_URL"])
+    with django_db_blocker.unblock():
+        yield
+        connections.close_all()
+    database.clear()
+    database |= kept
+    _use_redis(str(kept_aetheris["REDIS_URL"]))
+    current_app.conf.broker_url = broker
+
+
+def _use_redis(url: str) -> None:
+    settings.AETHERIS["REDIS_URL"] = url
+    runtime_settings.cache_clear()
+    leases.client.cache_clear()
+    current_app.conf.broker_url = addresses.broker(url)
+    current_app._pool = None
+    current_app.amqp._producer_pool = None
+
+
+@pytest.fixture
+def client(running_stack: Supervisor, at_the_stack: None, witness: Witness, flags: Flags) -> Iterator[Client]:
+    """A whole stack at the beginning, and at the end one in which `doctor` finds nothing."""
+    client = Client(running_stack, witness)
+    client.wait_whole()
+    yield client
+    flags.lower()
+    witness.forgive()
+    client.resume_all()
+    client.settle()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A failure shows the events of its jobs and the last lines of every process."""
+    outcome: pytest.TestReport = yield
+    client = getattr(item, "funcargs", {}).get("client")
+    if outcome.failed and client is not None:
+        outcome.sections += report(client)
+    return outcome
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Outages take their time."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(240))

@@ -1,0 +1,53 @@
+"""Valkey loses everything, restarts and goes away in the middle of fifty jobs. That costs time and nothing else."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from runtime.models import Job, Worker
+from runtime.stack.valkey import Valkey
+from runtime.states import JobStatus
+from tests.processes import load
+from tests.processes.client import Client
+
+OFF_SECONDS = 60.0 if os.environ.get("AETHERIS_LONG") else 20.0
+
+
+def test_flushed_in_the_middle(client: Client) -> None:
+    jobs = load.begin(client)
+    valkey = client.child("valkey")
+    assert isinstance(valkey, Valkey)
+    for share in (0.3, 0.5, 0.7):
+        load.until_done(client, jobs, share)
+        valkey.flush()
+    client.until_finished(*jobs)
+    load.assert_untouched(client, jobs)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_restarted_in_the_middle(client: Client, how: signal.Signals) -> None:
+    jobs = load.begin(client)
+    client.child("valkey").restart(how)
+    client.until_finished(*jobs)
+    load.assert_untouched(client, jobs)
+
+
+def test_away_in_the_middle(client: Client) -> None:
+    jobs = load.begin(client, seconds=2.0)
+    client.child("valkey").stop()
+    back_at = time.monotonic() + OFF_SECONDS
+    urgent = [client.submit("long", seconds=0.1, priority=9) for _ in range(5)]
+    client.until_finished(*urgent, patience=OFF_SECONDS)
+    assert {job.status for job in urgent} == {JobStatus.COMPLETED}
+    assert _roles(client, urgent) == {"sweeper"}, "without hints the sweeper runs what is ready"
+    client.until(lambda: time.monotonic() > back_at, "the end of the outage", OFF_SECONDS + 1)
+
+    client.child("valkey").start()
+    client.until_finished(*jobs, patience=120)
+    load.assert_untouched(client, jobs)
+
+
+def _roles(client: Client, jobs: list[Job]) -> set[str]:
+    return set(Worker.objects.filter(pk__in=client.ran(jobs)).values_list("role", flat=True))

@@ -1,0 +1,123 @@
+"""Workers are frozen, told to end, started again, and lose a child of their pool."""
+
+import os
+import signal
+import time
+
+import psutil
+
+from runtime.models import Job, Step, Worker
+from runtime.states import EntryState, JobStatus
+from tests.processes import load
+from tests.processes.client import RECOVERY, Client
+from tests.processes.witness import Witness
+
+EVIDENCE = {"tool_returned", "tool_reconciled", "step_resumed"}
+"""What may still be recorded of an attempt after the next one has begun."""
+
+
+def test_nothing_is_accepted_of_a_worker_that_was_frozen_past_its_lease(
+    client: Client, witness: Witness
+) -> None:
+    jobs = _calls_in_one_worker(
+        client, witness, ["pay-second", "notify-second", "notify-inside", "pay-inside"]
+    )
+    client.child("worker-1").pause()
+    client.child("worker-2").resume()
+    for job in jobs:
+        client.until_running(job, "call", attempt=2)
+    paid, told, told_inside, paid_inside = jobs
+    client.until_finished(paid, paid_inside)
+    for job in (told, told_inside):
+        client.until(job.ledger.in_doubt().exists, "the call of a frozen worker to be in doubt")
+
+    client.child("worker-1").resume()
+    # It knows the answers that arrived while it stood still, and that is evidence: nobody need be asked.
+    client.until_finished(told, told_inside)
+
+    for job in jobs:
+        assert job.status == JobStatus.COMPLETED
+        assert witness.effects(job) == 1
+        assert job.ledger.get().state == EntryState.COMMITTED
+        assert _accepted_of_the_first_attempt(job) <= EVIDENCE
+        assert job.events.filter(type="step_completed", step="call").count() == 1
+    assert [witness.requests(job) for job in jobs] == [2, 1, 1, 2]
+
+
+def test_a_worker_that_is_told_to_end_finishes_its_steps(client: Client) -> None:
+    jobs = load.begin(client, jobs=30)
+    worker = client.child("worker-1")
+    before = Worker.objects.get(name="worker-1", pid=worker.pid)
+    client.until(lambda: _running(before) > 0, "worker-1 to run steps")
+    worker.restart()
+    client.until_finished(*jobs)
+    load.assert_untouched(client, jobs)
+    before.refresh_from_db()
+    assert before.draining_at and before.stopped_at, "it has said goodbye"
+
+
+def test_steps_of_a_killed_worker_are_rescued_though_one_of_its_name_lives(client: Client) -> None:
+    client.child("worker-2").stop()
+    try:
+        job = client.submit("long", seconds=3)
+        first = client.until_running(job, "work")
+        client.child("worker-1").restart(signal.SIGKILL)
+        client.until_finished(job)
+    finally:
+        client.child("worker-2").start()
+    assert job.status == JobStatus.COMPLETED
+    assert client.events([job], "step_rescued") == ["step_rescued work 1"]
+    second = job.steps.get().worker
+    assert (second.name, first.worker.name) == ("worker-1", "worker-1")
+    assert second.pk != first.worker.pk
+
+
+def test_a_killed_child_of_the_pool_is_replaced_and_its_step_rescued(client: Client) -> None:
+    parent = client.child("heavy-1").pid
+    job = client.submit("heavy", seconds=300)
+    step = client.until_running(job, "work")
+    assert psutil.Process(step.worker.pid).ppid() == parent
+    killed_at = time.time()
+    os.kill(step.worker.pid, signal.SIGKILL)
+
+    assert client.recovery(job, "work", killed_at) <= RECOVERY
+    assert client.child("heavy-1").pid == parent, "the pool lives on"
+    assert Step.objects.get(pk=step.pk).worker.pid != step.worker.pid
+
+
+def test_a_step_that_hangs_past_its_deadline_is_tried_again(client: Client) -> None:
+    job = client.submit("hanging", seconds=6)
+    first = client.until_running(job, "hang")
+    client.until_finished(job)
+    assert (job.status, job.result) == (JobStatus.COMPLETED, 2)
+    assert client.events([job], "step_timed_out") == ["step_timed_out hang 1"]
+
+    log = client.child(first.worker.name).log
+    client.until(lambda: f"job={job.pk}" in _lines(log, "stale_attempt"), "the late result to be refused")
+
+
+def _calls_in_one_worker(client: Client, witness: Witness, agents: list[str]) -> list[Job]:
+    """Jobs that worker-1 has in a call each; the calls took effect, the answers are on their way."""
+    client.child("worker-2").pause()
+    jobs = []
+    for agent in agents:
+        order = client.new_order()
+        witness.answer_late(order, 4)
+        jobs.append(client.submit(agent, order=order))
+    client.until(lambda: all(witness.effects(job) == 1 for job in jobs), "the witness to act")
+    return jobs
+
+
+def _accepted_of_the_first_attempt(job: Job) -> set[str]:
+    """What was recorded of the first attempt at the call after the second was claimed."""
+    second = job.events.get(type="step_claimed", step="call", attempt=2)
+    return set(job.events.filter(step="call", attempt=1, seq__gt=second.seq).values_list("type", flat=True))
+
+
+def _running(worker: Worker) -> int:
+    return Step.objects.filter(worker=worker, status="running").count()
+
+
+def _lines(log: os.PathLike[str], word: str) -> str:
+    with open(log, errors="replace") as lines:
+        return "".join(line for line in lines if word in line)
