@@ -1,6 +1,7 @@
 """Django's view of the runtime."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 
 
@@ -14,3 +15,6 @@ class RuntimeConfig(AppConfig):
     def ready(self) -> None:
         for module in ("nodes", "tools", "agents"):
             autodiscover_modules(module)
+        from runtime.permissions import create_groups  # builds on models, which are loaded by now
+
+        post_migrate.connect(create_groups, sender=self, dispatch_uid="aetheris.groups")

@@ -1,0 +1,32 @@
+"""Addresses of the API, below /api/v1/."""
+
+from django.urls import path, re_path
+
+from runtime.api import docs
+from runtime.api.views import approvals, catalog, jobs, ledger
+
+app_name = "api"
+
+urlpatterns = [
+    path("jobs", jobs.Jobs.as_view(), name="jobs"),
+    path("jobs/<uuid:job_id>", jobs.OneJob.as_view(), name="job"),
+    path("jobs/<uuid:job_id>/steps", jobs.Steps.as_view(), name="steps"),
+    path("jobs/<uuid:job_id>/steps/<str:key>", jobs.OneStep.as_view(), name="step"),
+    path("jobs/<uuid:job_id>/events", jobs.Events.as_view(), name="events"),
+    path("jobs/<uuid:job_id>/graph", jobs.JobGraph.as_view(), name="graph"),
+    path("jobs/<uuid:job_id>/signals", jobs.Signals.as_view(), name="signals"),
+    path("jobs/<uuid:job_id>/approvals/<str:step>", approvals.Decide.as_view(), name="decide"),
+    path("jobs/<uuid:job_id>/cancel", jobs.Cancel.as_view(), name="cancel"),
+    path("jobs/<uuid:job_id>/pause", jobs.Pause.as_view(), name="pause"),
+    path("jobs/<uuid:job_id>/resume", jobs.Resume.as_view(), name="resume"),
+    path("approvals", approvals.Inbox.as_view(), name="approvals"),
+    path("ledger", ledger.Ledger.as_view(), name="ledger"),
+    path("ledger/<int:entry_id>/resolve", ledger.Resolve.as_view(), name="resolve"),
+    path("agents", catalog.Agents.as_view(), name="agents"),
+    path("agents/<str:name>", catalog.OneAgent.as_view(), name="agent"),
+    path("tools", catalog.Tools.as_view(), name="tools"),
+    path("problems/<slug:slug>", catalog.Problem.as_view(), name="problem"),
+    path("schema/", docs.Schema.as_view(), name="schema"),
+    path("docs/", docs.Docs.as_view(), name="docs"),
+    re_path("", catalog.Nowhere.as_view()),
+]

@@ -1,0 +1,51 @@
+"""Reading a job's past in pages: events with their payload parts, and its steps counted by status."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count
+
+from runtime.models import Blob, Event, EventPart, Job, Step
+
+Parts = dict[int, dict[str, Any]]
+"""Number of an event → name of a part → its value; None where it is withheld."""
+
+
+@dataclass(frozen=True)
+class EventsPage:
+    events: list[Event]
+    parts: Parts
+    next_after: int | None
+
+
+def events_after(job: Job, after: int, limit: int, *, payloads: bool) -> EventsPage:
+    """`limit` events that follow event `after`, in order. The names of parts are shown to everyone."""
+    events = list(Event.objects.filter(job=job, seq__gt=after).order_by("seq")[:limit])
+    last = events[-1].seq if events else after
+    return EventsPage(
+        events, _parts(job, after, last, payloads=payloads), last if last < job.seq and events else None
+    )
+
+
+def _parts(job: Job, after: int, last: int, *, payloads: bool) -> Parts:
+    parts: Parts = defaultdict(dict)
+    rows = EventPart.objects.filter(job=job, seq__gt=after, seq__lte=last).order_by("seq", "name")
+    for seq, name, *value in rows.values_list("seq", "name", *(["value"] if payloads else [])):
+        parts[seq][name] = value[0] if value else None
+    return parts
+
+
+def counts(job: Job) -> dict[str, int]:
+    """Steps by status."""
+    rows = Step.objects.filter(job=job).order_by().values_list("status").annotate(Count("id"))
+    return dict(rows)
+
+
+def graph_of(job: Job) -> dict[str, Any]:
+    """The graph that the job runs, in wire form."""
+    return Blob.objects.values_list("value", flat=True).get(  # type: ignore[no-any-return]
+        tenant=job.tenant, digest=job.graph_digest
+    )
