@@ -40,6 +40,8 @@ class StepFunction:
 
     name: str
     function: Callable[..., Any]
+    strict: bool = False
+    """Refuse to run it while it breaks the step contract."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -65,17 +67,20 @@ def agent(name: str, *, version: str = "1") -> Callable[[GraphFunction], GraphFu
 @overload
 def step(function: Callable[..., Any]) -> StepFunction: ...
 @overload
-def step(*, name: str) -> Callable[[Callable[..., Any]], StepFunction]: ...
 def step(
-    function: Callable[..., Any] | None = None, *, name: str | None = None
+    *, name: str | None = None, strict: bool = False
+) -> Callable[[Callable[..., Any]], StepFunction]: ...
+def step(
+    function: Callable[..., Any] | None = None, *, name: str | None = None, strict: bool = False
 ) -> StepFunction | Callable[[Callable[..., Any]], StepFunction]:
     """Register a step function: `def score(context, amount): …`. It may be run again after a crash.
 
-    So what it does must be repeatable or recorded: see the step contract in the documentation.
+    So what it does must be repeatable or recorded: see docs/step-contract.md. A strict step that is found to
+    break this contract fails instead of running.
     """
 
     def register(function: Callable[..., Any]) -> StepFunction:
-        declared = StepFunction(name or function.__name__, function)
+        declared = StepFunction(name or function.__name__, function, strict)
         _functions[declared.name] = declared
         return declared
 

@@ -53,6 +53,14 @@ class Settings:
     model_client: str = "adapters.openai_chat.complete"
     """Dotted path of what answers `llm` nodes; the runtime reaches adapters only this way."""
 
+    step_validators: tuple[str, ...] = ("runtime.contract.default.ContractValidator",)
+    """Dotted paths of what looks at step functions, in order. See docs/step-contract.md."""
+    strict_steps: bool = False
+    """Run no step function that breaks the step contract; `@step(strict=True)` says so of one."""
+    narrative_events: int = 256
+    narrative_bytes: int = 256 * 1024
+    """What a step may hold of `context.emit` and `context.progress` until its next durable write."""
+
     always_grant_leases: bool = False
     """Test only: every lease is granted and none is ever seen as lost. Outcomes must not change."""
     crash_at: str = ""
