@@ -1,0 +1,1 @@
+"""The documents say what is so: their code runs, their commands and links exist, their lists are complete."""
