@@ -34,9 +34,10 @@ class DecidingCommand(AetherisCommand):
         )
         found.refresh_from_db()
         return {
-            "job": str(found.pk), "step": wait.step_key, "decision": "approved" if self.approve else "rejected", "by": user,
-            "status": str(found.status),
+            "job": str(found.pk), "step": wait.step_key, "by": user,
+            "decision": "approved" if self.approve else "rejected", "status": str(found.status),
         }  # fmt: skip
 
     def text(self, answer: dict[str, Any]) -> str:
-        return f"{answer['by']} {answer['decision']} {answer['step']} of job {answer['job']}, which is {answer['status']} now."
+        told = f"{answer['by']} {answer['decision']} {answer['step']} of job {answer['job']}"
+        return f"{told}, which is {answer['status']} now."

@@ -24,8 +24,9 @@ def job_as_json(job: Job) -> dict[str, Any]:
     """What a list shows of a job: no payloads."""
     return {
         "id": str(job.pk), "agent": job.agent, "agent_version": job.agent_version, "status": str(job.status),
-        "created_at": moment(job.created_at), "started_at": moment(job.started_at), "finished_at": moment(job.finished_at),
-        "paused": job.paused_at is not None, "cancel_requested": job.cancel_requested_at is not None, "seq": job.seq,
+        "created_at": moment(job.created_at), "started_at": moment(job.started_at),
+        "finished_at": moment(job.finished_at), "paused": job.paused_at is not None,
+        "cancel_requested": job.cancel_requested_at is not None, "seq": job.seq,
         "submitted_by": job.submitted_by, "idempotency_key": job.idempotency_key, "queue": job.queue,
     }  # fmt: skip
 
@@ -38,16 +39,17 @@ def job_in_full(job: Job) -> dict[str, Any]:
 
 def step_as_json(step: Step) -> dict[str, Any]:
     return {
-        "key": step.key, "kind": step.kind, "status": str(step.status), "attempt": step.attempt, "failures": step.failures,
-        "waiting_for": step.waiting_for, "error": step.error,
+        "key": step.key, "kind": step.kind, "status": str(step.status), "attempt": step.attempt,
+        "failures": step.failures, "waiting_for": step.waiting_for, "error": step.error,
     }  # fmt: skip
 
 
 def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
     return {
-        "entry": entry.pk, "job": str(entry.job_id), "step": entry.step.key, "call": entry.call, "generation": entry.generation,
-        "tool": entry.name, "state": str(entry.state), "arguments": entry.arguments, "result": entry.result, "error": entry.error,
-        "idempotency_key": str(entry.idempotency_key), "started_at": moment(entry.started_at), "calls": entry.calls,
+        "entry": entry.pk, "job": str(entry.job_id), "step": entry.step.key, "call": entry.call,
+        "generation": entry.generation, "tool": entry.name, "state": str(entry.state), "arguments": entry.arguments,
+        "result": entry.result, "error": entry.error, "idempotency_key": str(entry.idempotency_key),
+        "started_at": moment(entry.started_at), "calls": entry.calls,
     }  # fmt: skip
 
 

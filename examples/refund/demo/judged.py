@@ -33,10 +33,15 @@ class Judged:
         return asdict(self) | {"held": self.held}
 
 
+def order_of(job: Job) -> str:
+    """The order that a job of the demo is about."""
+    return str((job.input or {})["order_id"])
+
+
 def judge(scene: str, job: Job, witness: Witness, recovery_seconds: float | None = None) -> Judged:
     """Ask both sides about a job."""
     job.refresh_from_db()
-    order = job.input["order_id"]
+    order = order_of(job)
     steps = list(job.steps.only("status", "attempt"))
     refunds = witness.effects(order)
     return Judged(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any, Protocol
 
-from examples.refund.demo.judged import Judged, judge
+from examples.refund.demo.judged import Judged, judge, order_of
 from examples.refund.demo.world import Witness
 from runtime.models import Job, Step, Worker
 from runtime.states import JOB_FINISHED, JobStatus
@@ -71,10 +71,10 @@ def large(stage: Stage, progress: Progress) -> list[Judged]:
 def killed(stage: Stage, progress: Progress) -> list[Judged]:
     """The worker dies after the payment service acted and before its answer was recorded."""
     job = stage.submit("killed", fault=f".late-{LATE_SECONDS}")
-    order_id = job.input["order_id"]
+    order_id = order_of(job)
     until(lambda: bool(stage.witness.effects(order_id)), f"the payment service to refund {order_id}")
     step = job.steps.get(key="refund")
-    pid = Worker.objects.get(pk=step.worker_id).pid
+    pid = Worker.objects.get(steps=step).pid
     os.kill(pid, signal.SIGKILL)
     killed_at = monotonic()
     progress.say(f"kill -9 {pid}: the refund has happened, its answer is not recorded")

@@ -43,7 +43,9 @@ class Summary:
 
     def table(self) -> Table:
         """One row for each scene; a scene of many jobs is told in sums."""
-        table = Table(title="What happened", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(
+            title="What happened", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0)
+        )
         table.add_column("scene", no_wrap=True)
         for heading in ("status", "steps", "attempts", "sent", "refunds", "messages", "recovery"):
             table.add_column(heading, justify="right", no_wrap=True)
@@ -58,7 +60,7 @@ def _row(scene: str, jobs: Sequence[Judged]) -> list[str]:
     statuses = Counter(job.status for job in jobs)
     return [
         f"{mark} {scene}",
-        ", ".join(status if len(jobs) == 1 else f"{count} {status}" for status, count in statuses.items()),
+        ", ".join(statuses if len(statuses) == 1 else [f"{n} {status}" for status, n in statuses.items()]),
         f"{sum(job.steps_completed for job in jobs)}/{sum(job.steps for job in jobs)}",
         str(sum(job.attempts for job in jobs)),
         str(sum(job.sent for job in jobs)),

@@ -50,13 +50,18 @@ class World:
                 "OPENAI_BASE_URL": f"{self.model.url}/v1",
                 "OPENAI_API_KEY": "scripted",
                 "OPENAI_MODEL": "scripted-1",
+                "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"])),
             }
         return told
+
+    def wait_ready(self) -> None:
+        """Come back when all of it can be spoken to."""
+        for service in self._services:
+            service.wait_ready()
 
     def __enter__(self) -> Self:
         for service in self._services:
             service.start()
-            service.wait_ready()
         return self
 
     def __exit__(self, *exc_info: object) -> None:

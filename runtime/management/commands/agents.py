@@ -18,7 +18,7 @@ class Command(AetherisCommand):
 
     def text(self, answer: dict[str, Any]) -> RenderableType:
         if not answer["agents"]:
-            return "No agent is registered. `manage.py startagent NAME` makes one; AETHERIS_APPS names the apps that hold them."
+            return "No agent is registered. `manage.py startagent NAME` makes one; AETHERIS_APPS names such apps."
         return table(
             ("agent", "version", "nodes", ""),
             [

@@ -20,7 +20,7 @@ class Command(AetherisCommand):
         parser.add_argument("--limit", type=int, default=20, help="how many at most (default: %(default)s)")
 
     def answer(self, *, status: str | None, agent: str | None, limit: int, **options: Any) -> dict[str, Any]:
-        jobs = Job.objects.for_list().order_by("-id")  # type: ignore[attr-defined]
+        jobs = Job.objects.for_list().order_by("-id")
         if status:
             jobs = jobs.filter(status=status)
         if agent:
@@ -33,7 +33,8 @@ class Command(AetherisCommand):
         return table(
             ("job", "agent", "status", "submitted (UTC)", "ended (UTC)", "events"),
             [
-                (job["id"], job["agent"], job["status"], short_time(job["created_at"]), short_time(job["finished_at"]), job["seq"])
+                (job["id"], job["agent"], job["status"], short_time(job["created_at"]), short_time(job["finished_at"]),
+                 job["seq"])
                 for job in answer["jobs"]
             ],
         )  # fmt: skip

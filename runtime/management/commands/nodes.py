@@ -34,7 +34,10 @@ class Command(AetherisCommand):
                 ],
             ),
             "",
-            table(("function", ""), [(each["name"], each["description"].split("\n")[0]) for each in answer["functions"]]),
+            table(
+                ("function", ""),
+                [(each["name"], each["description"].split("\n")[0]) for each in answer["functions"]],
+            ),
         )  # fmt: skip
 
 

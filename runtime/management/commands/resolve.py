@@ -14,8 +14,8 @@ from runtime.models import LedgerEntry
 
 class Command(AetherisCommand):
     help = (
-        "Settles a call in doubt: it happened (with this result), it is absent (and is made), or it is abandoned (and its "
-        "step fails). Without ENTRY it lists the calls in doubt."
+        "Settles a call in doubt: it happened (with this result), it is absent (and is made), or it is abandoned (and "
+        "its step fails). Without ENTRY it lists the calls in doubt."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -59,7 +59,9 @@ class Command(AetherisCommand):
             return ""
         if answer["finished_at"]:
             return f"Job {answer['id']} is {answer['status']}: {payload(answer['error'])}"
-        return f"Job {answer['id']} is {answer['status']} after {answer['waited']:g} s. It goes on without this command."
+        return (
+            f"Job {answer['id']} is {answer['status']} after {answer['waited']:g} s. It goes on without us."
+        )
 
 
 def _await(job: Job, seconds: float) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import (
@@ -87,6 +88,7 @@ class Demo:
         self._stack = Supervisor(
             self.places,
             Shape(port=port),
+            migrate=_migrate,
             extra_environment=self.world.environment,
             say=lambda text: self.console.print(text, markup=False, style="dim"),
         )
@@ -95,14 +97,14 @@ class Demo:
         """All of it; everything is stopped again when this returns."""
         started = monotonic()
         self._introduce()
-        with self._stack, self.world:
+        self.places.prepare()
+        with self.world, self._stack:
+            self.world.wait_ready()
             self._stack.wait_ready()
             self.summary.started_seconds = monotonic() - started
             password = _demo_user(self.places.local / "demo_password")
-            login = f"{self._stack.url}  (user {USER}, password {password})"
-            self.console.print(
-                f"Everything runs after {self.summary.started_seconds:.1f} s: [bold]{login}[/]"
-            )
+            login = f"[bold]{self._stack.url}[/] (user {USER}, password {password})"
+            self.console.print(f"Everything runs after {self.summary.started_seconds:.1f} s: {login}")
             self._play(by_hand=serve)
             self.summary.seconds = monotonic() - started
             self._tell(login)
@@ -147,7 +149,7 @@ class Demo:
         self.console.print(f"doctor: {self.summary.problems or 'found nothing'}", markup=False)
         if self.summary.failure:
             self.console.print(self.summary.failure, style="red", markup=False)
-        self.console.print(f"Pages: [bold]{login}[/]")
+        self.console.print(f"Pages: {login}")
 
 
 class Bar:
@@ -162,6 +164,10 @@ class Bar:
 
     def advance(self, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total)
+
+
+def _migrate() -> None:
+    call_command("migrate", interactive=False, verbosity=0)
 
 
 def _demo_user(file: Path) -> str:
