@@ -21,7 +21,7 @@ class Child:
 
     stop_signal = signal.SIGTERM
     grace = 15.0
-    patience = 60.0  # how long it may take to become ready
+    patience = 120.0  # how long it may take to become ready
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name

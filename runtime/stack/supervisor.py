@@ -118,7 +118,7 @@ class Supervisor:
         self._watch = threading.Thread(target=self._keep_alive, name="supervisor", daemon=True)
         self._watch.start()
 
-    def wait_ready(self, timeout: float = 60.0, *, everything: bool = False) -> None:
+    def wait_ready(self, timeout: float = 120.0, *, everything: bool = False) -> None:
         """Come back when jobs can be submitted and run, or only when `everything` is up (queue `heavy`, schedules)."""
         end = time.monotonic() + timeout
         if everything:
