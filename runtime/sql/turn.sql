@@ -7,6 +7,10 @@
 -- failure, and a cancel, set ending_as: nothing is claimed any more, what does not run is cancelled, and the
 -- job ends with its last running step.
 --
+-- A step may expand into a sub-graph: once (`plan`) or once per item (`map`). Each copy is a scope. Its steps
+-- end as all steps do, but a failure ends the scope, not the job; the last step of a scope closes it, a closed
+-- scope lets the next one begin, and when all are closed the owner, which waited, is ready again.
+--
 -- One turn does this for one job:
 --   1. lock the job row (FOR NO KEY UPDATE). This orders the job's events, and lets the last of several
 --      parents see that the others have finished: under READ COMMITTED the look must be a later statement
@@ -15,8 +19,9 @@
 --      AE001 and nothing of the turn happens.
 --   3. bind buffered signals to open waits, oldest first, one signal to one wait.
 --   4. decide edges, release and skip children.
---   5. end the job, or claim what may follow.
---   6. append the events: header bytes in fixed key order (equal to RFC 8785 on what they may hold), digest
+--   5. close scopes, wake their owners, begin the next ones.
+--   6. end the job, or claim what may follow.
+--   7. append the events, all along: header bytes in fixed key order (equal to RFC 8785 on what they may hold), digest
 --      SHA-256(0x00 || header), linked to the digest before.
 --
 -- Fragments that Python canonicalised (data, commitments) travel as text: jsonb would reorder their keys.
@@ -77,11 +82,11 @@ DECLARE
   v jsonb;
 BEGIN
   SELECT jsonb_build_object('id', s.id, 'job_id', s.job_id, 'tenant', s.tenant, 'key', s.key, 'kind', s.kind, 'config', s.config,
-      'refs', s.refs, 'status', s.status, 'attempt', s.attempt, 'failures', s.failures, 'max_attempts', s.max_attempts,
-      'queue', s.queue, 'timeout', s.timeout, 'resume', s.resume, 'worker_id', s.worker_id,
+      'refs', s.refs, 'scope_id', s.scope_id, 'status', s.status, 'attempt', s.attempt, 'failures', s.failures, 'max_attempts', s.max_attempts,
+      'queue', s.queue, 'timeout', s.timeout, 'resume', s.resume, 'error', s.error, 'worker_id', s.worker_id,
       'next', (SELECT CASE WHEN count(*) = 1 THEN (array_agg(x.child))[1] END
                FROM (SELECT CASE WHEN c.parents = 1 THEN jsonb_build_object('id', c.id, 'key', c.key, 'kind', c.kind,
-                       'config', c.config, 'refs', c.refs, 'queue', c.queue, 'timeout', c.timeout) END AS child
+                       'config', c.config, 'refs', c.refs, 'scope_id', c.scope_id, 'queue', c.queue, 'timeout', c.timeout) END AS child
                      FROM aetheris_edge e JOIN aetheris_step c ON c.id = e.child_id
                      WHERE e.job_id = s.job_id AND e.parent_id = s.id LIMIT 2) x))
     INTO v FROM aetheris_step s WHERE s.id = p_step;
@@ -89,8 +94,11 @@ BEGIN
     v := v || (SELECT jsonb_build_object('job', jsonb_build_object('id', j.id, 'tenant', j.tenant, 'agent', j.agent,
         'agent_version', j.agent_version, 'input', j.input, 'result_template', j.result_template),
         'results', (SELECT coalesce(jsonb_object_agg(u.key, u.result), '{}') FROM aetheris_step u
-          WHERE u.job_id = j.id AND u.key IN (SELECT jsonb_array_elements_text(v -> 'refs'))))
+          WHERE u.job_id = j.id AND u.key IN (SELECT value FROM jsonb_each_text(v -> 'refs'))))
       FROM aetheris_job j WHERE j.id = (v ->> 'job_id')::uuid);
+  END IF;
+  IF v ->> 'scope_id' IS NOT NULL THEN
+    v := v || (SELECT jsonb_build_object('bindings', c.bindings) FROM aetheris_scope c WHERE c.id = (v ->> 'scope_id')::bigint);
   END IF;
   RETURN v;
 END $$;
@@ -160,6 +168,10 @@ DECLARE
   claimed bigint;
   answers jsonb := '[]';
   claim_entry jsonb;
+  scopes bigint[] := '{}';       -- scopes in which a step ended, one entry for each step
+  stopping bigint[] := '{}';     -- scopes that end early: one of their steps failed, or their owner has enough
+  closed bigint[];
+  v_scope bigint;
   closing boolean := false;  -- a step ended in a way that may leave calls open
 BEGIN
   -- 1. the job -----------------------------------------------------------------------------------------
@@ -211,23 +223,46 @@ BEGIN
       SELECT job.tenant, key, value, now_at FROM jsonb_each(turn -> 'blobs') ON CONFLICT DO NOTHING;
   END IF;
   IF turn ? 'steps' THEN
-    WITH inserted AS (
-      INSERT INTO aetheris_step (job_id, tenant, key, kind, config, refs, "join", join_needed, parents, pending_parents,
+    v_json := turn -> 'scopes';
+    WITH scope AS (
+      INSERT INTO aetheris_scope (job_id, tenant, owner_id, index, prefix, bindings, result_template, unfinished, status, stopping, failed)
+        SELECT job.id, job.tenant, (turn ->> 'owner')::bigint, x.ordinality - 1,
+          CASE WHEN (turn ->> 'indexed')::boolean THEN format('%s[%s].', turn ->> 'owner_key', x.ordinality - 1)
+               ELSE (turn ->> 'owner_key') || '.' END,
+          x.value, turn -> 'scope_result', jsonb_array_length(turn -> 'steps'),
+          CASE WHEN x.ordinality <= (turn ->> 'max_parallel')::int THEN 'running' ELSE 'pending' END, false, false
+        FROM jsonb_array_elements(v_json) WITH ORDINALITY AS x
+        RETURNING id, index, prefix, status
+    ), place AS (
+      SELECT id, prefix, status FROM scope
+      UNION ALL SELECT (turn ->> 'into_scope')::bigint, coalesce(turn ->> 'prefix', ''), 'running' WHERE v_json IS NULL
+    ), inserted AS (
+      INSERT INTO aetheris_step (job_id, tenant, scope_id, key, kind, config, refs, "join", join_needed, parents, pending_parents,
           taken_parents, status, attempt, failures, max_attempts, queue, priority, timeout, waiting_for, hints, causes, ready_at)
-        SELECT job.id, job.tenant, s.key, s.kind, s.config, s.refs, s."join", s.join_needed, s.parents, s.parents, 0,
-          CASE WHEN s.parents = 0 THEN 'ready' ELSE 'blocked' END, 0, 0, s.max_attempts, coalesce(s.queue, job.queue),
-          coalesce(s.priority, job.priority), s.timeout, '', 0, '{}', CASE WHEN s.parents = 0 THEN now_at END
-        FROM jsonb_to_recordset(turn -> 'steps') AS s(key text, kind text, config jsonb, refs jsonb, "join" text,
-          join_needed int, parents int, max_attempts int, queue text, priority int, timeout float8)
-        RETURNING id, parents)
-    SELECT count(*), coalesce(array_agg(id ORDER BY id) FILTER (WHERE parents = 0), '{}') INTO v_int, released FROM inserted;
+        SELECT job.id, job.tenant, p.id, p.prefix || s.key, s.kind, s.config,
+          coalesce(s.refs, '{}') || coalesce((SELECT jsonb_object_agg(n, p.prefix || n) FROM jsonb_array_elements_text(s.local_refs) AS n), '{}'),
+          s."join", s.join_needed, s.parents, s.parents, 0,
+          CASE WHEN s.parents = 0 AND p.status = 'running' THEN 'ready' ELSE 'blocked' END, 0, 0, s.max_attempts,
+          coalesce(s.queue, job.queue), coalesce(s.priority, job.priority), s.timeout, '', 0, '{}', now_at
+        FROM place p CROSS JOIN jsonb_to_recordset(turn -> 'steps') AS s(key text, kind text, config jsonb, refs jsonb,
+          local_refs jsonb, "join" text, join_needed int, parents int, max_attempts int, queue text, priority int, timeout float8)
+        ORDER BY p.id
+        RETURNING id, status)
+    SELECT count(*), coalesce(array_agg(id ORDER BY id) FILTER (WHERE status = 'ready'), '{}') INTO v_int, released FROM inserted;
     d_unfinished := d_unfinished + v_int;
     d_ready := d_ready + cardinality(released);
+    UPDATE aetheris_scope SET unfinished = unfinished + v_int WHERE id = (turn ->> 'into_scope')::bigint;
     INSERT INTO aetheris_edge (job_id, parent_id, child_id, "when")
       SELECT job.id, p.id, c.id, e."when"
-        FROM jsonb_to_recordset(turn -> 'edges') AS e(parent text, child text, "when" text)
-        JOIN aetheris_step p ON p.job_id = job.id AND p.key = e.parent
-        JOIN aetheris_step c ON c.job_id = job.id AND c.key = e.child;
+        FROM (SELECT prefix FROM aetheris_scope WHERE v_json IS NOT NULL AND job_id = job.id AND owner_id = (turn ->> 'owner')::bigint
+              UNION ALL SELECT coalesce(turn ->> 'prefix', '') WHERE v_json IS NULL) AS x
+        CROSS JOIN jsonb_to_recordset(turn -> 'edges') AS e(parent text, child text, "when" text)
+        JOIN aetheris_step p ON p.job_id = job.id AND p.key = x.prefix || e.parent
+        JOIN aetheris_step c ON c.job_id = job.id AND c.key = x.prefix || e.child;
+    IF v_json IS NOT NULL THEN
+      UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0, tolerate = (turn ->> 'tolerate')::int,
+          enough = (turn ->> 'enough')::int WHERE id = (turn ->> 'owner')::bigint;
+    END IF;
   END IF;
 
   -- 2. the moves ----------------------------------------------------------------------------------------
@@ -245,8 +280,12 @@ BEGIN
         v_to := 'cancelled';  -- the job is on its way out: nothing goes back into the queue
         v_type := 'step_cancelled';
       END IF;
-      SELECT s.status, s.key, s.attempt INTO v_old, v_key, v_attempt FROM aetheris_step s
+      SELECT s.status, s.key, s.attempt, s.scope_id INTO v_old, v_key, v_attempt, v_scope FROM aetheris_step s
         WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
+      IF v_to = 'ready' AND v_scope IS NOT NULL AND (SELECT c.stopping FROM aetheris_scope c WHERE c.id = v_scope) THEN
+        v_to := 'cancelled';
+        v_type := 'step_cancelled';
+      END IF;
       UPDATE aetheris_step s SET
           status = v_to,
           failures = s.failures + coalesce((op ->> 'failed')::int, 0),
@@ -287,7 +326,8 @@ BEGIN
           VALUES (job.tenant, job.id, (op ->> 'step')::bigint, v_key, v_attempt, op -> 'wait' ->> 'kind', op -> 'wait' ->> 'name',
             coalesce(op -> 'wait' ->> 'prompt', ''), coalesce(op -> 'wait' -> 'schema', '{}'),
             coalesce(op -> 'wait' -> 'approvers', '{}'),
-            now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8), now_at, '');
+            coalesce((op -> 'wait' ->> 'until')::timestamptz, now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8)),
+            now_at, '');
         bind := true;
       ELSE
         d_unfinished := d_unfinished - 1;
@@ -295,15 +335,25 @@ BEGIN
             WHERE job_id = job.id AND step_id = (op ->> 'step')::bigint AND state IN ('reserved', 'started', 'accepted', 'unknown')) THEN
           RAISE EXCEPTION 'step % cannot complete: one of its effects is not settled', v_key USING ERRCODE = 'AE005';
         END IF;
-        e_ids := e_ids || (op ->> 'step')::bigint;
-        e_status := e_status || v_to;
-        e_branch := e_branch || CASE WHEN v_to = 'failed' THEN 'failed' ELSE op ->> 'branch' END;
-        e_digest := e_digest || chain.head;
         closing := closing OR v_to <> 'completed';
+        IF v_scope IS NOT NULL THEN
+          scopes := scopes || v_scope;
+        END IF;
         IF v_to = 'failed' AND NOT EXISTS (SELECT 1 FROM aetheris_edge
             WHERE job_id = job.id AND parent_id = (op ->> 'step')::bigint AND "when" = 'failed') THEN
-          job.error := coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key);
-          job.ending_as := coalesce(job.ending_as, 'failed');
+          IF v_scope IS NULL THEN
+            job.error := coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key);
+            job.ending_as := coalesce(job.ending_as, 'failed');
+          ELSE
+            UPDATE aetheris_scope SET failed = true,
+                error = coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key) WHERE id = v_scope;
+            stopping := stopping || v_scope;
+          END IF;
+        ELSE
+          e_ids := e_ids || (op ->> 'step')::bigint;
+          e_status := e_status || v_to;
+          e_branch := e_branch || CASE WHEN v_to = 'failed' THEN 'failed' ELSE op ->> 'branch' END;
+          e_digest := e_digest || chain.head;
         END IF;
       END IF;
 
@@ -445,7 +495,7 @@ BEGIN
                     JOIN aetheris_edge ed ON ed.job_id = job.id AND ed.parent_id = en.id) x
               GROUP BY x.child_id) d
         WHERE c.id = d.child_id
-        RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, d.digests
+        RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, c.scope_id, d.digests
     LOOP
       CONTINUE WHEN r.status <> 'blocked';
       IF (r.join_needed IS NULL AND r.pending_parents = 0 AND r.taken_parents > 0)
@@ -456,6 +506,9 @@ BEGIN
       ELSIF r.pending_parents = 0 OR (r.join_needed IS NOT NULL AND r.taken_parents + r.pending_parents < r.join_needed) THEN
         UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
         d_unfinished := d_unfinished - 1;
+        IF r.scope_id IS NOT NULL THEN
+          scopes := scopes || r.scope_id;
+        END IF;
         chain := aetheris_append(chain, 'step_skipped', r.key, NULL, e_digest[1:32], '{}', NULL, NULL, NULL);
         n_ids := n_ids || r.id;
         n_status := n_status || 'skipped'::text;
@@ -466,7 +519,67 @@ BEGIN
     e_ids := n_ids; e_status := n_status; e_branch := n_branch; e_digest := n_digest;
   END LOOP;
 
-  -- 5. the end, or what follows --------------------------------------------------------------------------
+  -- 5. scopes --------------------------------------------------------------------------------------------
+  WHILE cardinality(scopes) + cardinality(stopping) > 0 AND job.ending_as IS NULL LOOP
+    -- What ends early takes the scopes inside it along.
+    IF cardinality(stopping) > 0 THEN
+      stopping := ARRAY(WITH RECURSIVE inside AS (
+          SELECT unnest(stopping) AS id
+          UNION SELECT c.id FROM inside JOIN aetheris_step s ON s.job_id = job.id AND s.scope_id = inside.id
+                JOIN aetheris_scope c ON c.owner_id = s.id)
+        SELECT id FROM inside);
+      UPDATE aetheris_scope SET stopping = true WHERE id = ANY (stopping);
+      FOR r IN SELECT id, key, status, attempt, scope_id FROM aetheris_step
+          WHERE job_id = job.id AND scope_id = ANY (stopping) AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
+        UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
+        UPDATE aetheris_wait SET closed_at = now_at, outcome = 'cancelled' WHERE step_id = r.id AND closed_at IS NULL;
+        d_unfinished := d_unfinished - 1;
+        d_ready := d_ready - (r.status = 'ready')::int;
+        d_waiting := d_waiting - (r.status = 'waiting')::int;
+        chain := aetheris_append(chain, 'step_cancelled', r.key, NULLIF(r.attempt, 0), NULL, '{}', NULL, NULL, NULL);
+        scopes := scopes || r.scope_id;
+        released := array_remove(released, r.id);
+        closing := true;
+      END LOOP;
+      stopping := '{}';
+    END IF;
+    WITH ended AS (SELECT id, count(*)::int AS n FROM unnest(scopes) AS id GROUP BY id),
+         counted AS (UPDATE aetheris_scope c SET unfinished = c.unfinished - ended.n,
+             status = CASE WHEN c.unfinished > ended.n THEN c.status WHEN c.failed THEN 'failed' WHEN c.stopping THEN 'cancelled' ELSE 'completed' END
+           FROM ended WHERE c.id = ended.id RETURNING c.id, c.unfinished)
+      SELECT coalesce(array_agg(id), '{}') INTO closed FROM counted WHERE unfinished = 0;
+    scopes := '{}';
+    FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed FROM aetheris_scope c
+        WHERE c.id = ANY (closed) GROUP BY c.owner_id LOOP
+      UPDATE aetheris_step SET open_scopes = open_scopes - w.n, failed_scopes = failed_scopes + w.failed WHERE id = w.owner_id
+        RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, tolerate, enough,
+          (SELECT count(*) FROM aetheris_scope c WHERE c.owner_id = w.owner_id AND c.status = 'completed') AS good INTO r;
+      CONTINUE WHEN r.status <> 'waiting';
+      IF r.open_scopes = 0 THEN
+        UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hinted_at = NULL, hints = 0,
+            resume = '{"outcome": "expanded"}', causes = ARRAY[chain.head] WHERE id = r.id;
+        UPDATE aetheris_wait SET closed_at = now_at, outcome = 'expanded' WHERE step_id = r.id AND closed_at IS NULL;
+        d_waiting := d_waiting - 1;
+        d_ready := d_ready + 1;
+        released := released || r.id;
+        chain := aetheris_append(chain, 'step_resumed', r.key, r.attempt, ARRAY[chain.head], '{"outcome":"expanded"}', NULL, NULL, NULL);
+      ELSIF r.failed_scopes > r.tolerate OR r.good >= r.enough THEN
+        stopping := stopping || ARRAY(SELECT c.id FROM aetheris_scope c WHERE c.owner_id = r.id AND c.unfinished > 0 AND NOT c.stopping);
+      ELSE
+        -- As many scopes begin as have closed: their first steps need no edge.
+        FOR v_scope IN UPDATE aetheris_scope SET status = 'running' WHERE id IN (SELECT c.id FROM aetheris_scope c
+            WHERE c.owner_id = r.id AND c.status = 'pending' ORDER BY c.index LIMIT w.n) RETURNING id LOOP
+          FOR v_id IN UPDATE aetheris_step SET status = 'ready', ready_at = now_at
+              WHERE job_id = job.id AND scope_id = v_scope AND parents = 0 AND status = 'blocked' RETURNING id LOOP
+            d_ready := d_ready + 1;
+            released := released || v_id;
+          END LOOP;
+        END LOOP;
+      END IF;
+    END LOOP;
+  END LOOP;
+
+  -- 6. the end, or what follows --------------------------------------------------------------------------
   IF job.ending_as IS NOT NULL AND job.unfinished_steps + d_unfinished > 0 THEN
     FOR r IN SELECT id, key, status, attempt FROM aetheris_step
         WHERE job_id = job.id AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
@@ -560,7 +673,7 @@ BEGIN
       ELSE 'waiting' END;
   END IF;
 
-  -- 6. the job row ---------------------------------------------------------------------------------------
+  -- 7. the job row ---------------------------------------------------------------------------------------
   -- A turn that changed nothing writes nothing: a hint for a step that was not to be had is no dead row.
   UPDATE aetheris_job SET status = job.status, result = job.result, error = job.error, started_at = job.started_at,
       finished_at = job.finished_at, paused_at = job.paused_at, cancel_requested_at = job.cancel_requested_at,
