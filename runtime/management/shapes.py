@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "completed": "green", "running": "cyan", "ready": "cyan", "waiting": "yellow", "failed": "red", "cancelled": "red",
-    "unknown": "red", "skipped": "dim", "blocked": "dim", "pending": "dim",
+    "silent": "red", "alive": "green", "draining": "yellow", "skipped": "dim", "blocked": "dim", "pending": "dim",
 }  # fmt: skip
 
 
