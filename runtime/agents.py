@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
@@ -12,6 +12,7 @@ from runtime import nodes
 from runtime.conf import settings
 from runtime.exceptions import AgentNotFound, FunctionNotFound
 from runtime.graph import Graph, TaskGraph
+from runtime.rows import Rows
 
 GraphFunction = Callable[[], Graph]
 
@@ -32,6 +33,10 @@ class Agent:
     def graph(self) -> TaskGraph:
         """Raises `GraphInvalid` with every fault and its place."""
         return parse(self.function().build())
+
+    @cached_property
+    def rows(self) -> Rows:
+        return Rows.of(self.graph)
 
 
 @dataclass(frozen=True)
@@ -109,13 +114,14 @@ def function(name: str) -> StepFunction:
         raise FunctionNotFound(name, sorted(_functions)) from None
 
 
-def parse(data: Any) -> TaskGraph:
+def parse(data: Any, *, outer: Collection[str] = ()) -> TaskGraph:
     """Check a graph in wire form against what is registered here. Raises `GraphInvalid`."""
     return TaskGraph.parse(
         data,
         tools=tools.names(),
         kinds=nodes.registered(),
         functions=list(_functions),
+        outer=outer,
         limit=settings().max_nodes,
     )
 

@@ -31,8 +31,11 @@ class Context:
         *,
         settle_at_once: bool = True,
         ridden: tuple[Intent, dict[str, Any]] | None = None,
+        bindings: Mapping[str, Any] | None = None,
     ) -> None:
         self.step = step
+        self.bindings = bindings or {}
+        """What the step's scope binds, such as `item` and `index`."""
         self.names = names
         """`input` and the results of the steps that this one refers to."""
         self.unsettled: list[Settlement] = []

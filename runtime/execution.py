@@ -33,7 +33,7 @@ from runtime.expressions import ExpressionFailed, ExpressionInvalid
 from runtime.invocations import Intent, describe
 from runtime.models import Job, Step
 from runtime.models.step import claim
-from runtime.outcomes import CancelJob, Completed, Failed, Outcome, Retry, Waiting
+from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
 from runtime.ports import Crashed, CrashPoint, crash_point
 from runtime.turn import Turn, TurnAnswer
 from runtime.values import check
@@ -64,6 +64,7 @@ class Run:
     step: Step
     following: dict[str, Any] | None
     results: dict[str, Any]
+    bindings: dict[str, Any] = field(default_factory=dict)
     ridden: tuple[Intent, dict[str, Any]] | None = None
     intent: Intent | None = field(default=None)
     """The call that the next claim will carry, if it claims the step that it was made for."""
@@ -72,23 +73,26 @@ class Run:
     def begin(cls, answer: TurnAnswer) -> Run:
         claimed = answer["claimed"]
         job = Job(**claimed["job"])
-        return cls(job, _step(claimed, job), claimed["next"], claimed["results"])
+        bindings = claimed.get("bindings", {})
+        return cls(job, _step(claimed, job), claimed["next"], claimed["results"], bindings)
 
     def go_on(self, answer: TurnAnswer) -> Run | None:
         claimed = answer.get("claimed")
         if claimed is None:
             return None
         ridden = (self.intent, answer["entry"]) if self.intent and answer.get("entry") else None
-        return Run(self.job, _step(claimed, self.job), claimed["next"], self.results, ridden)
+        bindings = claimed.get("bindings", {})
+        return Run(self.job, _step(claimed, self.job), claimed["next"], self.results, bindings, ridden)
 
-    def names(self, refs: list[str]) -> dict[str, Any]:
-        """`input` and the results that `refs` name, read where this worker did not make them itself."""
-        missing = [key for key in refs if key not in self.results]
+    def names(self, refs: dict[str, str]) -> dict[str, Any]:
+        """`input`, the scope's bindings, and the results that `refs` name, read where they are not at hand."""
+        missing = [key for key in refs.values() if key not in self.results]
         if missing:
             self.results.update(
                 Step.objects.filter(job=self.job, key__in=missing).values_list("key", "result")
             )
-        return {"input": self.job.input, **{key: self.results.get(key) for key in refs}}
+        results = {name: self.results.get(key) for name, key in refs.items()}
+        return {"input": self.job.input, **self.bindings, **results}
 
     def remember(self, result: Any) -> None:
         self.results[self.step.key] = result
@@ -100,7 +104,7 @@ def _step(claimed: dict[str, Any], job: Job) -> Step:
     columns = {
         name: value
         for name, value in claimed.items()
-        if name not in ("next", "job", "results", "job_id", "worker_id")
+        if name not in ("next", "job", "results", "bindings", "job_id", "worker_id")
     }
     return Step(job=job, worker_id=UUID(claimed["worker_id"]), **columns)
 
@@ -142,7 +146,9 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
     """Run the step's node. Every ending is a value; only a lost claim is an exception."""
     step = run.step
     node = nodes.get(step.kind)
-    context = Context(step, {}, settle_at_once=not node.settles_with_record, ridden=run.ridden)
+    context = Context(
+        step, {}, settle_at_once=not node.settles_with_record, ridden=run.ridden, bindings=run.bindings
+    )
     bind(context)
     try:
         context.names = run.names(step.refs)
@@ -199,9 +205,13 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
     for settlement in context.unsettled:
         settlement(turn)
     match outcome:
-        case Completed(result, branch):
+        case Completed(result, branch, spawn):
+            if spawn is not None:
+                turn.spawn(step, spawn)
             turn.complete(step, result, branch=branch)
             run.remember(result)
+        case Expand():
+            turn.expand(step, outcome)
         case Retry(error) if step.is_spent:
             turn.fail(step, error)
         case Retry(error, after):
@@ -239,6 +249,8 @@ def _next_intent(run: Run) -> Intent | None:
         return None
     try:
         node = nodes.get(following["kind"])
+        if following["scope_id"] != run.step.scope_id:
+            return None
         names = run.names(following["refs"])
         return node.intent(
             run.job.tenant, run.job.id, following["id"], following["key"], following["config"], names

@@ -172,7 +172,7 @@ def _stranded() -> int:
 
 
 def _rates(now: datetime, day_ago: UUID) -> tuple[int, int, int]:
-    values = {"day": day_ago, "since": now - RATE_WINDOW}
+    values: dict[str, UUID | datetime] = {"day": day_ago, "since": now - RATE_WINDOW}
     with connection.cursor() as cursor:
         cursor.execute(RATES, values)
         submitted, ended = cursor.fetchone()

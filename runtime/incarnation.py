@@ -40,8 +40,10 @@ WITH beat AS (
   ON CONFLICT (id) DO UPDATE SET heartbeat_at = aetheris_now(), holding = excluded.holding, stopped_at = NULL,
     draining_at = coalesce(aetheris_worker.draining_at, excluded.draining_at)
 )
-SELECT s.id, s.attempt, s.status = 'running' AND s.worker_id = %(id)s AS ours, j.ending_as IS NOT NULL AS ending
-  FROM aetheris_step s JOIN aetheris_job j ON j.id = s.job_id WHERE s.id = ANY(%(held)s)
+SELECT s.id, s.attempt, s.status = 'running' AND s.worker_id = %(id)s AS ours,
+    j.ending_as IS NOT NULL OR coalesce(c.stopping, false) AS ending
+  FROM aetheris_step s JOIN aetheris_job j ON j.id = s.job_id LEFT JOIN aetheris_scope c ON c.id = s.scope_id
+  WHERE s.id = ANY(%(held)s)
 """
 
 

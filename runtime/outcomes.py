@@ -1,8 +1,10 @@
 """What running a step can end in. Every ending is a value, so that recording it is one switch."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from runtime.graph import TaskGraph
 
 JSON = Any
 
@@ -13,6 +15,8 @@ class Completed:
 
     result: JSON = None
     branch: str | None = None
+    spawn: TaskGraph | None = None
+    """Steps to add to the job; they are recorded with this step, and the job ends when they have ended too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Waiting:
     kind: str
     name: str
     timeout: timedelta | None = None
+    until: datetime | None = None
+    """A moment instead of a duration."""
     prompt: str = ""
     schema: dict[str, Any] = field(default_factory=dict)
     approvers: dict[str, Any] = field(default_factory=dict)
@@ -54,4 +60,21 @@ class CancelJob:
     reason: str
 
 
-Outcome = Completed | Retry | Failed | Waiting | CancelJob
+@dataclass(frozen=True)
+class Expand:
+    """The step runs a sub-graph, once for each of `bindings`, and is resumed when its scopes have ended.
+
+    `bindings` are the names that a copy's expressions may use beside node ids. `indexed` copies are keyed
+    `step[3].node`, the only copy of a plan `step.node`. More than `tolerate` failed copies, or `enough`
+    completed ones, end the others.
+    """
+
+    graph: TaskGraph
+    bindings: list[dict[str, Any]]
+    indexed: bool = True
+    max_parallel: int | None = None
+    tolerate: int | None = 0
+    enough: int | None = None
+
+
+Outcome = Completed | Retry | Failed | Waiting | CancelJob | Expand

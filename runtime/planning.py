@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents, chain, expressions
-from runtime.conf import settings
+from runtime import agents, chain
 from runtime.exceptions import IdempotencyConflict
-from runtime.graph import PlannedStep, TaskGraph
+from runtime.graph import TaskGraph
 from runtime.models.base import new_id
+from runtime.rows import Rows
 from runtime.turn import Turn, part
 from runtime.values import check, check_text
 
@@ -29,6 +28,7 @@ class Request:
     agent: str
     version: str
     graph: TaskGraph
+    rows: Rows
 
 
 def submit(
@@ -48,7 +48,7 @@ def submit(
     request = _request(agent, graph)
     check(input, "input")
     check_text(idempotency_key, "idempotency_key", 255)
-    rows = _rows(request.graph.digest, request.graph)
+    rows = request.rows
     digest = hashlib.sha256(
         chain.canonical([request.agent, request.graph.digest if graph else "", input])
     ).hexdigest()
@@ -87,55 +87,6 @@ def submit(
 def _request(agent: str | None, graph: Any) -> Request:
     if graph is not None:
         parsed, version = agents.ad_hoc(graph)
-        return Request(AD_HOC, version, parsed)
+        return Request(AD_HOC, version, parsed, Rows.of(parsed))
     found = agents.get(str(agent))
-    return Request(found.name, found.version, found.graph)
-
-
-@dataclass(frozen=True)
-class Rows:
-    steps: list[dict[str, Any]]
-    edges: list[dict[str, Any]]
-    result_template: dict[str, Any]
-
-
-@lru_cache(maxsize=256)
-def _rows(digest: str, graph: TaskGraph) -> Rows:
-    """The rows of a graph, made once: every job of an agent has the same."""
-    plan = graph.plan()
-    edges = [{"parent": edge.parent_key, "child": edge.child_key, "when": edge.when} for edge in plan.edges]
-    return Rows([_row(step) for step in plan.steps], edges, _result_template(plan.result, plan.steps, edges))
-
-
-def _row(step: PlannedStep) -> dict[str, Any]:
-    parks = step.kind in ("approval", "wait")  # their `timeout` is how long they wait, not how long they work
-    timeout = None if parks else step.timeout_seconds
-    return {
-        "key": step.key,
-        "kind": step.kind,
-        "config": step.config,
-        "refs": step.refs,
-        "join": step.join,
-        "join_needed": None if step.join == "all" else step.join_needed,
-        "parents": step.parents,
-        "max_attempts": step.max_attempts or settings().max_attempts,
-        "queue": None if step.queue == "default" else step.queue,
-        "priority": step.priority or None,
-        "timeout": timeout or settings().step_timeout_seconds,
-    }
-
-
-def _result_template(result: Any, steps: list[PlannedStep], edges: list[dict[str, Any]]) -> dict[str, Any]:
-    """A job without a result template answers with its last step, where there is one last step."""
-    if result is None:
-        parents = {edge["parent"] for edge in edges}
-        last = [step.key for step in steps if step.key not in parents]
-        return {"step": last[0]} if len(last) == 1 else {}
-    if (
-        isinstance(result, str)
-        and result.startswith("${")
-        and expressions.is_identifier(result[2:-1])
-        and result[2:-1] != "input"
-    ):
-        return {"step": result[2:-1]}
-    return {"expression": result}
+    return Request(found.name, found.version, found.graph, found.rows)

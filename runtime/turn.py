@@ -23,11 +23,13 @@ from runtime import chain, ports
 from runtime.conf import settings
 from runtime.exceptions import AetherisError, JobFinished, JobNotFound, ResultNeeded, StaleAttempt
 from runtime.expressions import ExpressionFailed
+from runtime.rows import Rows
 from runtime.states import ENTRY_ALLOWED_FROM, STEP_ARROWS, EntryState
 
 if TYPE_CHECKING:
+    from runtime.graph import TaskGraph
     from runtime.models import Step
-    from runtime.outcomes import Waiting
+    from runtime.outcomes import Expand, Waiting
 
 logger = structlog.get_logger(__name__)
 
@@ -115,8 +117,11 @@ class Turn:
             "schema": waiting.schema,
             "approvers": waiting.approvers,
             "timeout": timeout,
+            "until": waiting.until.isoformat() if waiting.until else None,
         }
         data: dict[str, Any] = {"wait": waiting.kind, "name": waiting.name}
+        if waiting.until:
+            data["until"] = waiting.until.isoformat()
         if timeout is not None:
             data["timeout_ms"] = int(timeout * 1000)
         self._move(step, "park", data, wait=wait)
@@ -125,6 +130,39 @@ class Turn:
             self.event(
                 waiting.event, step=step.key, attempt=step.attempt, data={"name": waiting.name}, parts=parts
             )
+
+    def expand(self, step: Step, expand: Expand) -> None:
+        """Park the step over copies of a sub-graph, which are recorded with it and never made again."""
+        graph = expand.graph
+        rows = Rows.of(graph, step.refs)
+        self.add_steps(rows.steps, rows.edges, {graph.digest: graph.to_json()})
+        policy = {"max_parallel": expand.max_parallel, "tolerate": expand.tolerate, "enough": expand.enough}
+        self._payload.update(
+            owner=step.pk,
+            owner_key=step.key,
+            indexed=expand.indexed,
+            scopes=expand.bindings,
+            scope_result=rows.result_template,
+            **{**policy, "max_parallel": expand.max_parallel or len(expand.bindings)},
+        )
+        data = {
+            "graph_digest": graph.digest,
+            "scopes": len(expand.bindings),
+            "indexed": int(expand.indexed),
+            **{name: value for name, value in policy.items() if value is not None},
+        }
+        self.event("plan_recorded", step=step.key, attempt=step.attempt, data=data)
+        self._move(
+            step, "park", {"wait": "scopes", "name": step.key}, wait={"kind": "scopes", "name": step.key}
+        )
+
+    def spawn(self, step: Step, graph: TaskGraph) -> None:
+        """Add steps to the job, keyed `step.node`. They may refer to what the spawning step may refer to."""
+        rows = Rows.of(graph, step.refs)
+        self.add_steps(rows.steps, rows.edges, {graph.digest: graph.to_json()})
+        self._payload.update(prefix=f"{step.key}.", into_scope=step.scope_id)
+        data = {"graph_digest": graph.digest, "steps": len(rows.steps)}
+        self.event("plan_recorded", step=step.key, attempt=step.attempt, data=data)
 
     def resume(self, step: Step, resume: dict[str, Any], *, waiting_for: str, optional: bool = False) -> None:
         self._move(

@@ -108,6 +108,26 @@ class Graph:
         """Wait for a signal by name, with a `timeout` and what happens `on_timeout`."""
         return self.node(id, "wait", signal=signal, **keys)
 
+    def timer(self, id: str, duration: Any = None, /, **keys: Any) -> Node:
+        """Wait for a time, or `until` a moment (RFC 3339). Survives restarts and fires once."""
+        return self.node(id, "timer", **{"for": duration}, **keys)
+
+    def map(self, id: str, items: Any, graph: "Graph | Mapping[str, Any]", /, **keys: Any) -> Node:
+        """Run a graph for each item; in it, `${item}` and `${index}` are the item and its place."""
+        body = graph.build() if isinstance(graph, Graph) else graph
+        return self.node(id, "map", items=items, graph=body, **keys)
+
+    def plan(self, id: str, function: str | Callable[..., Any] | None = None, /, **keys: Any) -> Node:
+        """Let code or, with a `prompt`, a model make a graph; it is recorded once and run in this place."""
+        name = function if isinstance(function, str) or function is None else _registered_name(function)
+        return (
+            self._with_inputs(id, "plan", {"function": name}, keys) if name else self.node(id, "plan", **keys)
+        )
+
+    def subjob(self, id: str, agent: str, /, **keys: Any) -> Node:
+        """Run another agent as a job of its own, with `input`; its result is the node's."""
+        return self.node(id, "subjob", agent=agent, **keys)
+
     def node(self, id: str, kind: str, /, **keys: Any) -> Node:
         """A node of any kind, such as one of your own."""
         stated = {name: _wire(value) for name, value in keys.items() if value is not None}

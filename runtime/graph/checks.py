@@ -37,7 +37,7 @@ def check(data: Any, registered: Registered, limits: Limits) -> Checked:
     look_at_joins(nodes, links, report)
     order = find_order(numbers, links, report)
     report.settle()
-    references = References(numbers, limits, report)
+    references = References(numbers, registered.outer, limits, report)
     references.look_at(data, registered.kinds, links, order)
     report.settle()
     ask_kinds(nodes, registered.kinds, report)

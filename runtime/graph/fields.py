@@ -160,6 +160,22 @@ MESSAGES = _list_of(_object_of({"role": TEXT, "content": ANY}, required=("role",
 APPROVERS = _object_of(
     {"users": _list_of(TEXT), "groups": _list_of(TEXT), "permission": TEXT},
 )
+TEMPLATE = Field(
+    {"type": ["array", "string"]},
+    lambda value: (
+        None if isinstance(value, (list, str)) else "must be a list, or a text with ${…} that gives one"
+    ),
+)
+COMPLETION = _object_of(
+    {
+        "min_successful": _bounded(1, 1_000_000),
+        "tolerated_failures": _bounded(0, 1_000_000),
+        "tolerated_percentage": Field(
+            {"type": "number", "minimum": 0, "maximum": 100},
+            lambda value: _number(value, 0) or (None if value <= 100 else "must be 100 or less"),
+        ),
+    }
+)
 ON_TIMEOUT = Field(
     {
         "anyOf": [

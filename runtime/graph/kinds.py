@@ -1,11 +1,13 @@
 """What a graph knows of node kinds: their keys, the ways out of them, where expressions stand."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 from runtime import expressions
+from runtime.expressions import ExpressionInvalid
 from runtime.graph import fields
 from runtime.graph.fields import Field
 from runtime.graph.problems import Problem
@@ -55,6 +57,16 @@ def _timeout_too(node: Mapping[str, Any]) -> str | None:
     return "has on_timeout but no timeout" if "on_timeout" in node and "timeout" not in node else None
 
 
+def _for_or_until(node: Mapping[str, Any]) -> str | None:
+    return None if ("for" in node) != ("until" in node) else "needs either for or until"
+
+
+def _one_planner(node: Mapping[str, Any]) -> str | None:
+    return None if ("function" in node) != ("prompt" in node) else "needs either a function or a prompt"
+
+
+FOR_OR_UNTIL = Rule({"oneOf": [{"required": ["for"]}, {"required": ["until"]}]}, _for_or_until)
+ONE_PLANNER = Rule({"oneOf": [{"required": ["function"]}, {"required": ["prompt"]}]}, _one_planner)
 ONE_PROMPT = Rule({"oneOf": [{"required": ["prompt"]}, {"required": ["messages"]}]}, _one_prompt)
 TIMEOUT_TOO = Rule({"dependentRequired": {"on_timeout": ["timeout"]}}, _timeout_too)
 
@@ -105,6 +117,28 @@ SHAPES: dict[str, Shape] = {
         literals=frozenset({"schema"}),
         rule=TIMEOUT_TOO,
     ),
+    "timer": Shape({}, {"for": fields.DURATION, "until": fields.TEXT}, rule=FOR_OR_UNTIL),
+    "map": Shape(
+        {"items": fields.TEMPLATE, "graph": fields.OBJECT},
+        {"as": fields.TEXT, "max_parallel": fields.POSITIVE, "completion": fields.COMPLETION},
+        literals=frozenset({"graph", "as", "max_parallel", "completion"}),
+    ),
+    "plan": Shape(
+        {},
+        {
+            "function": fields.TEXT,
+            "prompt": fields.TEXT,
+            "system": fields.TEXT,
+            "model": fields.TEXT,
+        },
+        literals=frozenset({"function", "model"}),
+        rule=ONE_PLANNER,
+    ),
+    "subjob": Shape(
+        {"agent": fields.TEXT},
+        {"input": fields.ANY, "on_parent_end": fields.choice("cancel", "abandon")},
+        literals=frozenset({"agent", "on_parent_end"}),
+    ),
 }
 
 ALWAYS_LITERAL = frozenset({"id", "kind", "join", "timeout", "retry", "queue", "priority"})
@@ -123,7 +157,35 @@ def node_references(node: Mapping[str, Any], plain: Iterable[str] = ()) -> set[s
     names: set[str] = set()
     if node["kind"] == "condition" and isinstance(parts.get("if"), str):
         names |= expressions.names(parts.pop("if"))
-    return names | expressions.references(parts)
+    names |= expressions.references(parts)
+    return names | free_names(body, node) if (body := sub_graph(node)) else names
+
+
+def sub_graph(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The graph inside a node, for kinds that hold one."""
+    body = node.get("graph") if node["kind"] == "map" else None
+    return body if isinstance(body, Mapping) else None
+
+
+def bound_names(node: Mapping[str, Any]) -> frozenset[str]:
+    """The names that a node gives to the expressions of the graph inside it."""
+    return frozenset({str(node.get("as", "item")), "index"})
+
+
+def free_names(body: Mapping[str, Any], node: Mapping[str, Any]) -> set[str]:
+    """The names around `node` that the expressions of its graph speak of. What cannot be read has none."""
+    names: set[str] = set()
+    inner = [
+        one
+        for one in body.get("nodes") or ()
+        if isinstance(one, Mapping) and isinstance(one.get("kind"), str)
+    ]
+    for one in inner:
+        with suppress(ExpressionInvalid):
+            names |= node_references(one)
+    with suppress(ExpressionInvalid):
+        names |= expressions.references(body.get("result"))
+    return names - {one.get("id") for one in inner} - bound_names(node) - {"input"}
 
 
 def outcome(kind: str, when: bool | str | None) -> str | None:

@@ -16,6 +16,7 @@ class Registered:
     tools: Collection[str] | None
     kinds: Mapping[str, Kind]
     functions: Collection[str] | None
+    outer: frozenset[str] = frozenset()
 
 
 def look_at_nodes(nodes: list[Any], registered: Registered, report: Report) -> dict[str, int]:

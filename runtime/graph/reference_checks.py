@@ -7,7 +7,7 @@ from typing import Any
 from runtime import expressions
 from runtime.expressions import ExpressionInvalid
 from runtime.graph.edge_checks import Links
-from runtime.graph.kinds import Kind, literals, templates
+from runtime.graph.kinds import Kind, free_names, literals, sub_graph, templates
 from runtime.graph.limits import Limits
 from runtime.graph.problems import Report
 
@@ -24,8 +24,11 @@ class FarReference:
 class References:
     """Reads the expressions of a graph; `names` holds what each node refers to."""
 
-    def __init__(self, numbers: Mapping[str, int], limits: Limits, report: Report) -> None:
+    def __init__(
+        self, numbers: Mapping[str, int], outer: frozenset[str], limits: Limits, report: Report
+    ) -> None:
         self.numbers, self.report = numbers, report
+        self.given = (outer | {"input"}) - numbers.keys()
         self.characters_left = limits.expressions
         self.names: dict[str, set[str]] = {}
 
@@ -40,7 +43,13 @@ class References:
                 place = f"nodes[{number}].{path}"
                 names = self._read(sources, place)
                 self.names[key] |= names
-                far += [FarReference(key, name, place) for name in names - parents if name != "input"]
+                far += [FarReference(key, name, place) for name in names - parents - self.given]
+            if body := sub_graph(node):
+                place = f"nodes[{number}].graph"
+                names = free_names(body, node)
+                self.names[key] |= names
+                self._refuse_unknown(names, place)
+                far += [FarReference(key, name, place) for name in names - parents - self.given]
         for path, text in expressions.texts(data.get("result"), "result"):
             self._read(text, path)
         if not self.report.problems:
@@ -56,9 +65,12 @@ class References:
                     self._spend(len(source), path)
         except ExpressionInvalid as error:
             self.report.add(path, "bad_expression", str(error))
-        for name in sorted(name for name in names if name != "input" and name not in self.numbers):
-            self.report.add(path, "unknown_reference", f"there is no node {name!r} to refer to")
+        self._refuse_unknown(names, path)
         return names
+
+    def _refuse_unknown(self, names: set[str], path: str) -> None:
+        for name in sorted(names - self.given - self.numbers.keys()):
+            self.report.add(path, "unknown_reference", f"there is no node {name!r} to refer to")
 
     def _spend(self, characters: int, path: str) -> None:
         self.characters_left -= characters

@@ -67,16 +67,20 @@ class TaskGraph:
         tools: Collection[str] | None = None,
         kinds: Mapping[str, Kind] | None = None,
         functions: Collection[str] | None = None,
+        outer: Collection[str] = (),
         limit: int = Limits.nodes,
         node_bytes: int = Limits.node_bytes,
     ) -> "TaskGraph":
         """The graph, or GraphInvalid with every fault and its place.
 
         A registry that is left out is not consulted; `kinds` adds to the built-in kinds. `limit` counts
-        nodes, `node_bytes` bounds each.
+        nodes, `node_bytes` bounds each. `outer` are names that expressions may use beside `input` and ids:
+        those around a sub-graph.
         """
         value = _json(data)
-        checked = check(value, Registered(tools, kinds or {}, functions), Limits(limit, node_bytes))
+        checked = check(
+            value, Registered(tools, kinds or {}, functions, frozenset(outer)), Limits(limit, node_bytes)
+        )
         return cls(value, checked.order, checked.references)
 
     @property

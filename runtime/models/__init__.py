@@ -4,6 +4,7 @@ from runtime.models.effect import Effect
 from runtime.models.event import Blob, Event, EventPart
 from runtime.models.job import Job
 from runtime.models.ledger import LedgerEntry
+from runtime.models.scope import Scope
 from runtime.models.signal import Signal, Wait
 from runtime.models.step import Edge, Step
 from runtime.models.worker import Worker
@@ -16,6 +17,7 @@ __all__ = [
     "EventPart",
     "Job",
     "LedgerEntry",
+    "Scope",
     "Signal",
     "Step",
     "Wait",

@@ -62,11 +62,14 @@ class Step(models.Model):
     id = models.BigAutoField(primary_key=True)
     job = models.ForeignKey(Job, models.PROTECT, related_name="steps")
     tenant = TenantField()
+    scope = models.ForeignKey(
+        "runtime.Scope", models.PROTECT, null=True, related_name="steps", db_constraint=False, db_index=False
+    )
     key = models.CharField(max_length=255)
     kind = models.CharField(max_length=50)
     config = models.JSONField()
-    refs = models.JSONField(default=list)
-    """Keys of the steps whose results the inputs need."""
+    refs = models.JSONField(default=dict)
+    """The steps whose results the inputs need: the name in expressions → the step's key."""
 
     join = models.CharField(max_length=5, default="all")
     join_needed = models.IntegerField(null=True)
@@ -74,6 +77,15 @@ class Step(models.Model):
     parents = models.IntegerField(default=0)
     pending_parents = models.IntegerField(default=0)
     taken_parents = models.IntegerField(default=0)
+
+    # Of a step that expanded into scopes
+    open_scopes = models.IntegerField(null=True)
+    failed_scopes = models.IntegerField(null=True)
+    next_scope = models.IntegerField(null=True)
+    tolerate = models.IntegerField(null=True)
+    """More failed scopes than this end the others."""
+    enough = models.IntegerField(null=True)
+    """So many completed scopes end the others."""
 
     status = models.CharField(max_length=10, choices=StepStatus.choices)
     attempt = models.IntegerField(default=0)
@@ -145,6 +157,7 @@ class Step(models.Model):
                 name="aetheris_step_claim",
                 condition=Q(status="ready"),
             ),
+            models.Index(fields=("scope",), name="aetheris_step_scope", condition=Q(scope__isnull=False)),
             models.Index(fields=("ready_at",), name="aetheris_step_ready", condition=Q(status="ready")),
             models.Index(
                 fields=("deadline_at",), name="aetheris_step_running", condition=Q(status="running")

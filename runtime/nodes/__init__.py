@@ -5,11 +5,24 @@ from runtime.nodes.base import Node
 from runtime.nodes.condition import ConditionNode
 from runtime.nodes.function import FunctionNode
 from runtime.nodes.llm import LlmNode
+from runtime.nodes.map import MapNode
+from runtime.nodes.plan import PlanNode
 from runtime.nodes.registry import get, register, registered
+from runtime.nodes.timer import TimerNode
 from runtime.nodes.tool import ToolNode
 from runtime.nodes.wait import WaitNode
 
-for _node in (ToolNode(), LlmNode(), FunctionNode(), ConditionNode(), ApprovalNode(), WaitNode()):
+for _node in (
+    ToolNode(),
+    LlmNode(),
+    FunctionNode(),
+    ConditionNode(),
+    ApprovalNode(),
+    WaitNode(),
+    TimerNode(),
+    MapNode(),
+    PlanNode(),
+):
     register(_node)
 
 __all__ = ["Node", "get", "register", "registered"]

@@ -260,8 +260,8 @@ BEGIN
         JOIN aetheris_step p ON p.job_id = job.id AND p.key = x.prefix || e.parent
         JOIN aetheris_step c ON c.job_id = job.id AND c.key = x.prefix || e.child;
     IF v_json IS NOT NULL THEN
-      UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0, tolerate = (turn ->> 'tolerate')::int,
-          enough = (turn ->> 'enough')::int WHERE id = (turn ->> 'owner')::bigint;
+      UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0,
+          next_scope = (turn ->> 'max_parallel')::int, tolerate = (turn ->> 'tolerate')::int, enough = (turn ->> 'enough')::int WHERE id = (turn ->> 'owner')::bigint;
     END IF;
   END IF;
 
@@ -342,7 +342,7 @@ BEGIN
         IF v_to = 'failed' AND NOT EXISTS (SELECT 1 FROM aetheris_edge
             WHERE job_id = job.id AND parent_id = (op ->> 'step')::bigint AND "when" = 'failed') THEN
           IF v_scope IS NULL THEN
-            job.error := coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key);
+            job.error := coalesce(job.error, coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key));
             job.ending_as := coalesce(job.ending_as, 'failed');
           ELSE
             UPDATE aetheris_scope SET failed = true,
@@ -552,8 +552,9 @@ BEGIN
     FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed FROM aetheris_scope c
         WHERE c.id = ANY (closed) GROUP BY c.owner_id LOOP
       UPDATE aetheris_step SET open_scopes = open_scopes - w.n, failed_scopes = failed_scopes + w.failed WHERE id = w.owner_id
-        RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, tolerate, enough,
-          (SELECT count(*) FROM aetheris_scope c WHERE c.owner_id = w.owner_id AND c.status = 'completed') AS good INTO r;
+        RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, tolerate, enough, next_scope,
+          CASE WHEN enough IS NOT NULL THEN (SELECT count(*) FROM aetheris_scope c
+            WHERE c.owner_id = w.owner_id AND c.status = 'completed') END AS good INTO r;
       CONTINUE WHEN r.status <> 'waiting';
       IF r.open_scopes = 0 THEN
         UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hinted_at = NULL, hints = 0,
@@ -567,8 +568,9 @@ BEGIN
         stopping := stopping || ARRAY(SELECT c.id FROM aetheris_scope c WHERE c.owner_id = r.id AND c.unfinished > 0 AND NOT c.stopping);
       ELSE
         -- As many scopes begin as have closed: their first steps need no edge.
-        FOR v_scope IN UPDATE aetheris_scope SET status = 'running' WHERE id IN (SELECT c.id FROM aetheris_scope c
-            WHERE c.owner_id = r.id AND c.status = 'pending' ORDER BY c.index LIMIT w.n) RETURNING id LOOP
+        UPDATE aetheris_step SET next_scope = next_scope + w.n WHERE id = r.id;
+        FOR v_scope IN UPDATE aetheris_scope SET status = 'running' WHERE owner_id = r.id AND status = 'pending'
+            AND index >= r.next_scope AND index < r.next_scope + w.n RETURNING id LOOP
           FOR v_id IN UPDATE aetheris_step SET status = 'ready', ready_at = now_at
               WHERE job_id = job.id AND scope_id = v_scope AND parents = 0 AND status = 'blocked' RETURNING id LOOP
             d_ready := d_ready + 1;

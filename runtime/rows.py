@@ -1,0 +1,75 @@
+"""A graph as rows: what the gate inserts as steps and edges."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime import expressions
+from runtime.conf import settings
+from runtime.graph import PlannedStep, TaskGraph
+
+PARKING = frozenset({"approval", "wait", "timer"})
+"""Kinds whose `timeout` is how long they wait, not how long they work."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    steps: list[dict[str, Any]]
+    edges: list[dict[str, Any]]
+    result_template: dict[str, Any]
+
+    @classmethod
+    def of(cls, graph: TaskGraph, outer: Mapping[str, str] | None = None) -> "Rows":
+        """The rows of a graph. `outer` are names from around it: name → key of the step that it stands for."""
+        plan = graph.plan()
+        edges = [
+            {"parent": edge.parent_key, "child": edge.child_key, "when": edge.when} for edge in plan.edges
+        ]
+        local = frozenset(step.key for step in plan.steps)
+        steps = [_row(step, local, outer or {}) for step in plan.steps]
+        return cls(steps, edges, _result_template(plan.result, plan.steps, edges))
+
+
+def _row(step: PlannedStep, local: frozenset[str], outer: Mapping[str, str]) -> dict[str, Any]:
+    timeout = None if step.kind in PARKING else step.timeout_seconds
+    return {
+        "key": step.key,
+        "kind": step.kind,
+        "config": step.config,
+        "local_refs": [name for name in step.refs if name in local],
+        "refs": {name: outer[name] for name in step.refs if name not in local and name in outer},
+        "join": step.join,
+        "join_needed": None if step.join == "all" else step.join_needed,
+        "parents": step.parents,
+        "max_attempts": step.max_attempts or settings().max_attempts,
+        "queue": None if step.queue == "default" else step.queue,
+        "priority": step.priority or None,
+        "timeout": timeout or settings().step_timeout_seconds,
+    }
+
+
+def _result_template(result: Any, steps: list[PlannedStep], edges: list[dict[str, Any]]) -> dict[str, Any]:
+    """Without a result template the answer is that of the last step, where there is one last step."""
+    if result is None:
+        parents = {edge["parent"] for edge in edges}
+        last = [step.key for step in steps if step.key not in parents]
+        return {"step": last[0]} if len(last) == 1 else {}
+    if isinstance(result, str) and result.startswith("${") and result.endswith("}"):
+        name = result[2:-1]
+        if any(step.key == name for step in steps):
+            return {"step": name}
+    return {"expression": result}
+
+
+def evaluate(template: dict[str, Any], names: Mapping[str, Any]) -> Any:
+    """The value of a result template over a scope's names. Raises `ExpressionFailed`."""
+    if "step" in template:
+        return names.get(template["step"])
+    return expressions.evaluate(template.get("expression"), names)
+
+
+def references(template: dict[str, Any]) -> set[str]:
+    """The names that a result template speaks of."""
+    if "step" in template:
+        return {template["step"]}
+    return expressions.references(template.get("expression"))
