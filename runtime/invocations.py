@@ -310,11 +310,18 @@ class Invocation:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """An error as JSON: type and message, and the chain of what caused it."""
-    described: dict[str, Any] = {"type": type(error).__name__, "message": clean(str(error))[:2000]}
+    described: dict[str, Any] = {"type": type(error).__name__, "message": _text(error)[:2000]}
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and cause is not error:
-        described["cause"] = {"type": type(cause).__name__, "message": clean(str(cause))[:500]}
+        described["cause"] = {"type": type(cause).__name__, "message": _text(cause)[:500]}
     return described
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return clean(str(error))
+    except Exception as unspeakable:  # an error's own text may raise as well
+        return f"its message raised {type(unspeakable).__name__}"
 
 
 def clean(text: str) -> str:
