@@ -24,6 +24,7 @@ class Block:
     line: int
     language: str
     title: str
+    runs: bool
     text: str
 
     @property
@@ -55,7 +56,8 @@ class Page:
             line = self.text.count("\n", 0, match.start()) + 1
             language, _, attributes = match["info"].strip().partition(" ")
             title = TITLE.search(attributes)
-            found.append(Block(self.name, line, language, title[1] if title else "", match["text"]))
+            runs = language == "python" or language == "sh" and "run" in attributes.split()
+            found.append(Block(self.name, line, language, title[1] if title else "", runs, match["text"]))
         return found
 
     @property
