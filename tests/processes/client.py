@@ -73,7 +73,7 @@ class Client:
         """The step, once this attempt of it was claimed."""
         row = job.steps.filter(key=key, attempt__gte=attempt)
         self.until(row.exists, f"attempt {attempt} of step {key} to be claimed", patience)
-        return row.select_related("worker").get()
+        return row.get()
 
     # Looking
 
@@ -91,7 +91,7 @@ class Client:
         return [f"{one.type} {one.step} {one.attempt}" for one in found]
 
     def in_doubt(self, jobs: Iterable[Job]) -> list[LedgerEntry]:
-        return list(LedgerEntry.objects.filter(job__in=[job.pk for job in jobs]).in_doubt())  # type: ignore[attr-defined]
+        return list(LedgerEntry.objects.filter(job__in=[job.pk for job in jobs]).in_doubt())
 
     def ran(self, jobs: Iterable[Job]) -> set[UUID]:
         """The workers that claimed steps of these jobs."""
@@ -103,9 +103,13 @@ class Client:
     def child(self, name: str) -> Child:
         return self.stack.children[name]
 
+    def worker_of(self, step: Step) -> Worker:
+        """The incarnation that runs a step."""
+        return Worker.objects.get(pk=step.worker_id or UUID(int=0))
+
     def child_of(self, step: Step) -> Child:
         """The process of the stack that runs a step."""
-        return self.child(Worker.objects.get(pk=step.worker_id).name)
+        return self.child(self.worker_of(step).name)
 
     def wait_whole(self) -> None:
         """Everything runs, whatever the test before did to it."""

@@ -1,6 +1,7 @@
 """The stack these tests break, the witness its tools act on, and this process as one more client of both."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from tests.processes.witness import Flags, Witness
 def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
     """The outside world, with a memory of its own."""
     service = PaymentService(tmp_path_factory.mktemp("witness") / "effects.jsonl")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # the witness is asked many times a second
     with Server(service) as server:
         witness = Witness(server.url)
         yield witness
@@ -64,7 +66,7 @@ def running_stack(witness: Witness, flags: Flags) -> Iterator[Supervisor]:
 @pytest.fixture(scope="package")
 def at_the_stack(running_stack: Supervisor, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The database and the broker of this process are the stack's."""
-    database, broker = settings.DATABASES["default"], current_app.conf.broker_url
+    database = settings.DATABASES["default"]
     kept, kept_aetheris = dict(database), dict(settings.AETHERIS)
     connections.close_all()
     database |= addresses.database(running_stack.environment["DATABASE_URL"]) | {"OPTIONS": kept["OPTIONS"]}
@@ -75,16 +77,15 @@ def at_the_stack(running_stack: Supervisor, django_db_blocker: DjangoDbBlocker) 
     database.clear()
     database |= kept
     _use_redis(str(kept_aetheris["REDIS_URL"]))
-    current_app.conf.broker_url = broker
 
 
 def _use_redis(url: str) -> None:
     settings.AETHERIS["REDIS_URL"] = url
     runtime_settings.cache_clear()
     leases.client.cache_clear()
-    current_app.conf.broker_url = addresses.broker(url)
-    current_app._pool = None
-    current_app.amqp._producer_pool = None
+    current_app.conf["broker_url"] = addresses.broker(url)
+    for holder, kept in ((current_app, "_pool"), (current_app.amqp, "_producer_pool")):
+        setattr(holder, kept, None)  # connections to the broker of before
 
 
 @pytest.fixture
@@ -100,9 +101,11 @@ def client(running_stack: Supervisor, at_the_stack: None, witness: Witness, flag
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure shows the events of its jobs and the last lines of every process."""
-    outcome: pytest.TestReport = yield
+    outcome = yield
     client = getattr(item, "funcargs", {}).get("client")
     if outcome.failed and client is not None:
         outcome.sections += report(client)

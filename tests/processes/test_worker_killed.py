@@ -6,7 +6,7 @@ import pytest
 
 from runtime.models import Job
 from runtime.ports import CrashPoint
-from runtime.resolution import resolve
+from runtime.resolution import Verdict, resolve
 from runtime.states import EntryState, JobStatus, StepStatus
 from tests.processes.client import RECOVERY, Client
 from tests.processes.witness import Flags, Witness
@@ -117,5 +117,5 @@ def _until_in_doubt(client: Client, job: Job) -> None:
 
 def _decide(job: Job, *, happened: bool) -> None:
     """What a person says who looked it up in the witness."""
-    verdict = "happened" if happened else "absent"
+    verdict: Verdict = "happened" if happened else "absent"
     resolve(job.ledger.get(), verdict, by="ada", why="looked it up", result={"id": "by hand"})

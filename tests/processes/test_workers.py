@@ -67,22 +67,22 @@ def test_steps_of_a_killed_worker_are_rescued_though_one_of_its_name_lives(clien
         client.child("worker-2").start()
     assert job.status == JobStatus.COMPLETED
     assert client.events([job], "step_rescued") == ["step_rescued work 1"]
-    second = job.steps.get().worker
-    assert (second.name, first.worker.name) == ("worker-1", "worker-1")
-    assert second.pk != first.worker.pk
+    before, after = client.worker_of(first), client.worker_of(job.steps.get())
+    assert (before.name, after.name) == ("worker-1", "worker-1")
+    assert before.pk != after.pk
 
 
 def test_a_killed_child_of_the_pool_is_replaced_and_its_step_rescued(client: Client) -> None:
     parent = client.child("heavy-1").pid
     job = client.submit("heavy", seconds=300)
-    step = client.until_running(job, "work")
-    assert psutil.Process(step.worker.pid).ppid() == parent
+    child = client.worker_of(client.until_running(job, "work"))
+    assert psutil.Process(child.pid).ppid() == parent
     killed_at = time.time()
-    os.kill(step.worker.pid, signal.SIGKILL)
+    os.kill(child.pid, signal.SIGKILL)
 
     assert client.recovery(job, "work", killed_at) <= RECOVERY
     assert client.child("heavy-1").pid == parent, "the pool lives on"
-    assert Step.objects.get(pk=step.pk).worker.pid != step.worker.pid
+    assert client.worker_of(job.steps.get()).pid != child.pid
 
 
 def test_a_step_that_hangs_past_its_deadline_is_tried_again(client: Client) -> None:
@@ -92,7 +92,7 @@ def test_a_step_that_hangs_past_its_deadline_is_tried_again(client: Client) -> N
     assert (job.status, job.result) == (JobStatus.COMPLETED, 2)
     assert client.events([job], "step_timed_out") == ["step_timed_out hang 1"]
 
-    log = client.child(first.worker.name).log
+    log = client.child_of(first).log
     client.until(lambda: f"job={job.pk}" in _lines(log, "stale_attempt"), "the late result to be refused")
 
 

@@ -27,8 +27,8 @@ class Witness:
 
     def requests(self, job: Job) -> int:
         """How often something was sent in the name of a job, answered or not."""
-        sent = self._get("/requests")["by_key"]
-        return sum(sent.get(str(key), 0) for key in job.ledger.values_list("idempotency_key", flat=True))
+        sent: dict[str, int] = self._get("/requests")["by_key"]
+        return sum(sent.get(str(entry.idempotency_key), 0) for entry in job.ledger.all())
 
     def answer_late(self, order: str, seconds: float) -> None:
         """The next request of this order takes effect at once and is answered later."""
@@ -53,7 +53,8 @@ class Witness:
 
 
 def order_of(job: Job) -> str:
-    return str(job.input["order"])
+    given: dict[str, str] = job.input or {}
+    return given["order"]
 
 
 class Flags:

@@ -72,8 +72,8 @@ def errand() -> Graph:
     graph = Graph()
     seconds = "${input.seconds}"
     paid = graph.tool("paid", "pay", order="${input.order}")
-    left = graph.function("left", "work", seconds=seconds, after=paid)
-    right = graph.function("right", "work", seconds=seconds, after=paid)
+    graph.function("left", "work", seconds=seconds, after=paid)
+    graph.function("right", "work", seconds=seconds, after=paid)
     joined = graph.function("joined", "work", seconds=seconds, after="${[left, right]}")
     told = graph.tool("told", "notify", order="${input.order}")
     rest = graph.function("rest", "work", seconds=seconds)
