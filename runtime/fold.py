@@ -9,15 +9,43 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from runtime.graph import PlannedEdge, TaskGraph
+from runtime.graph import Plan, PlannedEdge, TaskGraph
 from runtime.states import JOB_FINISHED, STEP_FINISHED, JobStatus, StepStatus
 
 if TYPE_CHECKING:
     from runtime.models import Job
 
 Header = dict[str, Any]
+
+
+@dataclass
+class ScopeState:
+    """One copy of a sub-graph that a step expanded into."""
+
+    owner: str
+    unfinished: int
+    is_pending: bool
+    has_failed: bool = False
+    first_steps: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Expansion:
+    """The copies of one owner, and when the others need not go on."""
+
+    scopes: list[ScopeState]
+    tolerate: int | None
+    enough: int | None
+    failed: int = 0
+    completed: int = 0
+
+    @property
+    def is_decided(self) -> bool:
+        too_many = self.tolerate is not None and self.failed > self.tolerate
+        return too_many or (self.enough is not None and self.completed >= self.enough)
 
 
 @dataclass
@@ -32,6 +60,7 @@ class StepState:
     failures: int = 0
     branch: str | None = None
     waiting_for: str = ""
+    scope: ScopeState | None = None
 
 
 @dataclass
@@ -68,9 +97,9 @@ class JobState:
         }
 
 
-def fold(headers: Iterable[Header], graph: TaskGraph) -> JobState:
-    """Fold event headers, in order, into a state."""
-    folding = _Folding(graph)
+def fold(headers: Iterable[Header], graph_of: Callable[[str], TaskGraph]) -> JobState:
+    """Fold event headers, in order, into a state. `graph_of` answers the graph of a digest."""
+    folding = _Folding(graph_of)
     for header in headers:
         folding.apply(header)
     return folding.state
@@ -83,16 +112,19 @@ def state_at(job: Job, seq: int | None = None) -> JobState:
     events = job.events.order_by("seq")
     if seq is not None:
         events = events.filter(seq__lte=seq)
-    graph = TaskGraph.parse(
-        Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=job.graph_digest)
-    )
-    return fold((event.as_header() for event in events.only("header").iterator()), graph)
+
+    def graph_of(digest: str) -> TaskGraph:
+        blob = Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=digest)
+        return TaskGraph.recorded(blob)
+
+    return fold((event.as_header() for event in events.only("header").iterator()), cache(graph_of))
 
 
 class _Folding:
-    def __init__(self, graph: TaskGraph) -> None:
+    def __init__(self, graph_of: Callable[[str], TaskGraph]) -> None:
         self.state = JobState()
-        self._graph = graph
+        self._graph_of = graph_of
+        self._expansions: dict[str, Expansion] = {}
         self._children: dict[str, list[PlannedEdge]] = defaultdict(list)
 
     def apply(self, header: Header) -> None:
@@ -105,13 +137,36 @@ class _Folding:
         self._derive_status()
 
     def plan(self, header: Header) -> None:
-        plan = self._graph.plan()
+        """A job's own graph, one that a step added, or the copies that a step expanded into."""
+        data, owner = header["data"], header.get("step")
+        plan = self._graph_of(data["graph_digest"]).plan()
+        if owner is None:
+            self._add(plan, "", None)
+        elif "scopes" in data:
+            self._expand(owner, plan, data)
+        else:
+            self._add(plan, f"{owner}.", self.state.steps[owner].scope)
+
+    def _expand(self, owner: str, plan: Plan, data: dict[str, Any]) -> None:
+        parallel = data.get("max_parallel", data["scopes"])
+        scopes = [ScopeState(owner, 0, index >= parallel) for index in range(data["scopes"])]
+        self._expansions[owner] = Expansion(scopes, data.get("tolerate"), data.get("enough"))
+        for index, scope in enumerate(scopes):
+            self._add(plan, f"{owner}[{index}]." if data["indexed"] else f"{owner}.", scope)
+
+    def _add(self, plan: Plan, prefix: str, scope: ScopeState | None) -> None:
         for edge in plan.edges:
-            self._children[edge.parent_key].append(edge)
+            added = PlannedEdge(prefix + edge.parent_key, prefix + edge.child_key, edge.when)
+            self._children[added.parent_key].append(added)
         for step in plan.steps:
             needed = None if step.join == "all" else step.join_needed
-            status = StepStatus.BLOCKED if step.parents else StepStatus.READY
-            self.state.steps[step.key] = StepState(needed, step.parents, status=status)
+            is_held = step.parents > 0 or (scope is not None and scope.is_pending)
+            status = StepStatus.BLOCKED if is_held else StepStatus.READY
+            self.state.steps[prefix + step.key] = StepState(needed, step.parents, status=status, scope=scope)
+            if scope is not None:
+                scope.unfinished += 1
+                if step.parents == 0:
+                    scope.first_steps.append(prefix + step.key)
 
     def claim(self, header: Header) -> None:
         step = self._step(header)
@@ -126,9 +181,10 @@ class _Folding:
     def fail(self, header: Header) -> None:
         step = self._end(header, StepStatus.FAILED)
         step.branch, step.failures = "failed", header["data"]["failures"]
-        if not any(edge.when == "failed" for edge in self._children[header["step"]]):
+        if not self._is_final(header["step"]):
+            self._decide(header["step"], lambda when: when == "failed")
+        elif step.scope is None:
             self.state.ending_as = self.state.ending_as or JobStatus.FAILED
-        self._decide(header["step"], lambda when: when == "failed")
 
     def skip(self, header: Header) -> None:
         self._end(header, StepStatus.SKIPPED)
@@ -168,7 +224,29 @@ class _Folding:
     def _end(self, header: Header, status: StepStatus) -> StepState:
         step = self._step(header)
         step.status, step.waiting_for = status, ""
+        if step.scope is not None:
+            self._leave(step.scope, has_failed=status == StepStatus.FAILED and self._is_final(header["step"]))
         return step
+
+    def _is_final(self, key: str) -> bool:
+        """Whether a failure of this step is one of what is around it."""
+        return not any(edge.when == "failed" for edge in self._children[key])
+
+    def _leave(self, scope: ScopeState, *, has_failed: bool) -> None:
+        """A step of the scope ended; the last one closes it, and a closed scope lets the next one begin."""
+        scope.unfinished -= 1
+        scope.has_failed |= has_failed
+        if scope.unfinished:
+            return
+        expansion = self._expansions[scope.owner]
+        expansion.failed += scope.has_failed
+        expansion.completed += not scope.has_failed
+        following = next((one for one in expansion.scopes if one.is_pending), None)
+        if following is None or expansion.is_decided or self.state.ending_as is not None:
+            return
+        following.is_pending = False
+        for key in following.first_steps:
+            self.state.steps[key].status = StepStatus.READY
 
     def _decide(self, parent: str, is_taken: Callable[[str | None], bool]) -> None:
         if self.state.ending_as is not None:

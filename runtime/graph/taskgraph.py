@@ -83,6 +83,12 @@ class TaskGraph:
         )
         return cls(value, checked.order, checked.references)
 
+    @classmethod
+    def recorded(cls, data: dict[str, Any]) -> "TaskGraph":
+        """A graph as it was recorded: it was checked then, and its steps are planned in the order of its nodes."""
+        keys = [node["id"] for node in data["nodes"]]
+        return cls(data, keys, dict.fromkeys(keys, set()))
+
     @property
     def result(self) -> Any:
         """The template of the job's result, or None."""

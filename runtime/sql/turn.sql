@@ -169,7 +169,7 @@ DECLARE
   answers jsonb := '[]';
   claim_entry jsonb;
   scopes bigint[] := '{}';       -- scopes in which a step ended, one entry for each step
-  stopping bigint[] := '{}';     -- scopes that end early: one of their steps failed, or their owner has enough
+  v_stop bigint[] := '{}';     -- scopes that end early: one of their steps failed, or their owner has enough
   closed bigint[];
   v_scope bigint;
   closing boolean := false;  -- a step ended in a way that may leave calls open
@@ -347,7 +347,7 @@ BEGIN
           ELSE
             UPDATE aetheris_scope SET failed = true,
                 error = coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key) WHERE id = v_scope;
-            stopping := stopping || v_scope;
+            v_stop := v_stop || v_scope;
           END IF;
         ELSE
           e_ids := e_ids || (op ->> 'step')::bigint;
@@ -520,17 +520,17 @@ BEGIN
   END LOOP;
 
   -- 5. scopes --------------------------------------------------------------------------------------------
-  WHILE cardinality(scopes) + cardinality(stopping) > 0 AND job.ending_as IS NULL LOOP
+  WHILE cardinality(scopes) + cardinality(v_stop) > 0 AND job.ending_as IS NULL LOOP
     -- What ends early takes the scopes inside it along.
-    IF cardinality(stopping) > 0 THEN
-      stopping := ARRAY(WITH RECURSIVE inside AS (
-          SELECT unnest(stopping) AS id
+    IF cardinality(v_stop) > 0 THEN
+      v_stop := ARRAY(WITH RECURSIVE inside AS (
+          SELECT unnest(v_stop) AS id
           UNION SELECT c.id FROM inside JOIN aetheris_step s ON s.job_id = job.id AND s.scope_id = inside.id
                 JOIN aetheris_scope c ON c.owner_id = s.id)
         SELECT id FROM inside);
-      UPDATE aetheris_scope SET stopping = true WHERE id = ANY (stopping);
+      UPDATE aetheris_scope SET stopping = true WHERE id = ANY (v_stop);
       FOR r IN SELECT id, key, status, attempt, scope_id FROM aetheris_step
-          WHERE job_id = job.id AND scope_id = ANY (stopping) AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
+          WHERE job_id = job.id AND scope_id = ANY (v_stop) AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
         UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
         UPDATE aetheris_wait SET closed_at = now_at, outcome = 'cancelled' WHERE step_id = r.id AND closed_at IS NULL;
         d_unfinished := d_unfinished - 1;
@@ -541,7 +541,7 @@ BEGIN
         released := array_remove(released, r.id);
         closing := true;
       END LOOP;
-      stopping := '{}';
+      v_stop := '{}';
     END IF;
     WITH ended AS (SELECT id, count(*)::int AS n FROM unnest(scopes) AS id GROUP BY id),
          counted AS (UPDATE aetheris_scope c SET unfinished = c.unfinished - ended.n,
@@ -565,7 +565,7 @@ BEGIN
         released := released || r.id;
         chain := aetheris_append(chain, 'step_resumed', r.key, r.attempt, ARRAY[chain.head], '{"outcome":"expanded"}', NULL, NULL, NULL);
       ELSIF r.failed_scopes > r.tolerate OR r.good >= r.enough THEN
-        stopping := stopping || ARRAY(SELECT c.id FROM aetheris_scope c WHERE c.owner_id = r.id AND c.unfinished > 0 AND NOT c.stopping);
+        v_stop := v_stop || ARRAY(SELECT c.id FROM aetheris_scope c WHERE c.owner_id = r.id AND c.unfinished > 0 AND NOT c.stopping);
       ELSE
         -- As many scopes begin as have closed: their first steps need no edge.
         UPDATE aetheris_step SET next_scope = next_scope + w.n WHERE id = r.id;
