@@ -1,0 +1,107 @@
+"""cancel, pause, resume, resolve: what an operator does."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError
+
+from runtime.models import Job
+from tests.agents_app.world import world
+from tests.commands.conftest import asked, said
+from tests.engine.driving import drive, statuses
+
+
+def test_several_jobs_are_cancelled_at_once_and_why_is_recorded(driven):
+    jobs = [driven("ask", {"amount": 500}), Job.objects.submit("echo")]
+
+    answer = asked("cancel", *[job.pk for job in jobs], "--why", "not needed")
+
+    assert [job["status"] for job in answer["jobs"]] == ["cancelled", "cancelled"]
+    parts = jobs[0].event_parts.filter(name="operator").values_list("value", flat=True)
+    assert [part["why"] for part in parts] == ["not needed"]
+
+
+def test_a_job_that_cannot_be_cancelled_does_not_keep_the_others_from_it(driven):
+    done, waiting = driven("echo"), driven("ask", {"amount": 500})
+
+    with pytest.raises(CommandError, match=f"Job {done.pk} is completed: it cannot"):
+        said("cancel", done.pk, waiting.pk)
+
+    waiting.refresh_from_db()
+    assert waiting.status == "cancelled"
+
+
+def test_a_job_that_does_not_exist_is_a_mistake_and_nothing_is_done(driven):
+    job = driven("ask", {"amount": 500})
+
+    with pytest.raises(CommandError, match="There is no job ffff"):
+        said("cancel", job.pk, "ffff")
+    job.refresh_from_db()
+    assert job.status == "waiting"
+
+
+def test_a_paused_job_starts_nothing_until_it_is_resumed(worker):
+    job = Job.objects.submit("counting")
+
+    assert asked("pause", job.pk)["jobs"][0]["paused"] is True
+    assert drive(job, worker).status == "pending"
+    assert asked("resume", job.pk)["jobs"][0]["paused"] is False
+    assert drive(job, worker).status == "completed"
+
+
+@pytest.fixture
+def in_doubt(driven, boss: User):
+    """A job with a call of which nobody knows whether it happened."""
+    world.after["charge"].append(ConnectionError("the connection broke"))
+    return driven("charge", {"amount": 7})
+
+
+def test_calls_in_doubt_are_listed(in_doubt: Job):
+    [entry] = asked("resolve")["in_doubt"]
+
+    assert (entry["job"], entry["step"], entry["tool"]) == (str(in_doubt.pk), "charge", "charge")
+    assert (entry["state"], entry["arguments"]) == ("unknown", {"amount": 7.0})
+    assert str(entry["entry"]) in said("resolve")
+
+
+def test_it_happened_with_this_result(in_doubt: Job, worker):
+    entry = asked("resolve")["in_doubt"][0]["entry"]
+    told = ["--user", "boss", "--why", "seen at the bank", "--result", '{"charged": 7}']
+
+    assert asked("resolve", entry, "happened", *told)["entry"]["state"] == "committed"
+    assert drive(in_doubt, worker).result == {"charged": 7}
+    assert len(world.effects()) == 1
+    assert said("resolve") == "No call is in doubt.\n"
+
+
+def test_it_did_not_happen_so_it_is_called(in_doubt: Job, worker):
+    entry = asked("resolve")["in_doubt"][0]["entry"]
+
+    said("resolve", entry, "absent", "--user", "boss", "--why", "the bank has nothing")
+    assert drive(in_doubt, worker).status == "completed"
+    assert len({call.key for call in world.effects()}) == 1
+
+
+def test_it_is_abandoned_and_the_step_fails(in_doubt: Job, worker):
+    entry = asked("resolve")["in_doubt"][0]["entry"]
+
+    said("resolve", entry, "abandon", "--user", "boss", "--why", "nobody will ever know")
+    assert drive(in_doubt, worker).status == "failed"
+    assert statuses(in_doubt) == {"charge": "failed"}
+
+
+def test_a_resolution_needs_who_why_and_a_doubt(in_doubt: Job, boss: User):
+    entry = asked("resolve")["in_doubt"][0]["entry"]
+
+    for arguments, told in (
+        ([entry], "Give a verdict"),
+        ([entry, "happened", "--user", "boss"], "and --why"),
+        ([entry, "happened", "--user", "nobody", "--why", "x"], "There is no user 'nobody'"),
+        ([entry + 1, "happened", "--user", "boss", "--why", "x"], f"There is no ledger entry {entry + 1}"),
+    ):
+        with pytest.raises(CommandError) as refused:
+            said("resolve", *arguments)
+        assert told in str(refused.value)
+
+    said("resolve", entry, "abandon", "--user", "boss", "--why", "x")
+    with pytest.raises(CommandError, match="is abandoned, not in doubt"):
+        said("resolve", entry, "abandon", "--user", "boss", "--why", "x")
