@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import httpx
@@ -56,7 +56,7 @@ class HttpClient:
         self.also_refused = frozenset(also_refused)
         self.key_header = key_header
         self.reach = reach or Reach(hosts, internal)
-        self._given_ssl_context = ssl_context
+        self.ssl_context = ssl_context
 
     def get(self, context: ToolContext | None, url: str, **options: Any) -> Any:
         """Read; the body of the answer. Options: `params`, `headers`."""
@@ -132,9 +132,8 @@ class HttpClient:
     def _exchange(
         self, context: ToolContext | None, request: httpx.Request, deadline: float
     ) -> tuple[httpx.Response, Exception | None]:
-        line = Line(
-            self.reach, deadline, self._ssl_context, lambda: context is not None and context.cancelled
-        )
+        ssl_context = self.ssl_context or _trusted_authorities()
+        line = Line(self.reach, deadline, ssl_context, lambda: context is not None and context.cancelled)
         target = f"{request.method} {request.url.copy_with(query=None)}"
         try:
             return line.carry(request, self.max_bytes)
@@ -160,6 +159,7 @@ class HttpClient:
         headers.pop("host", None)
         return httpx.Request(request.method, url, headers=headers)
 
-    @cached_property
-    def _ssl_context(self) -> ssl.SSLContext:
-        return self._given_ssl_context or httpx.create_ssl_context()
+
+@cache
+def _trusted_authorities() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
