@@ -34,6 +34,12 @@ class World:
     """What the next questions of `verify` are answered with; afterwards nobody can tell."""
     asked: list[str] = field(default_factory=list)
     """The keys that `verify` was asked about."""
+    requests: list[Any] = field(default_factory=list)
+    """What the model was asked."""
+    contents: deque[str] = field(default_factory=deque)
+    """What it answers next; afterwards it says "yes"."""
+    during_answer: deque[Callable[[], Any]] = field(default_factory=deque)
+    """What happens while it thinks."""
     doings: dict[str, Callable[..., Any]] = field(default_factory=dict)
     """What the step function `do` runs, by name."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,6 +71,17 @@ class World:
     def _next(self, behaviours: deque[Behaviour]) -> Behaviour | None:
         with self.lock:
             return behaviours.popleft() if behaviours else None
+
+
+def complete(request: Any, *, timeout: float) -> dict[str, Any]:
+    """The model: `AETHERIS["MODEL_CLIENT"]` names this function where a test asks one."""
+    with world.lock:
+        world.requests.append(request)
+        content = world.contents.popleft() if world.contents else "yes"
+        meanwhile = world.during_answer.popleft() if world.during_answer else None
+    if meanwhile is not None:
+        meanwhile()
+    return {"content": content, "model": request["model"], "usage": {"input_tokens": 3, "output_tokens": 1}}
 
 
 def _behave(behaviour: Behaviour) -> Any:
