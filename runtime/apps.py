@@ -15,6 +15,7 @@ class RuntimeConfig(AppConfig):
     def ready(self) -> None:
         for module in ("nodes", "tools", "agents"):
             autodiscover_modules(module)
+        from runtime import checks  # noqa: F401 - registers them
         from runtime.permissions import create_groups  # builds on models, which are loaded by now
 
         post_migrate.connect(create_groups, sender=self, dispatch_uid="aetheris.groups")

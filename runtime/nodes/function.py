@@ -6,7 +6,8 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents
+from runtime import agents, contract
+from runtime.conf import settings
 from runtime.nodes.base import Node
 from runtime.outcomes import Completed, Failed, Outcome, Retry, Waiting
 
@@ -20,6 +21,10 @@ class FunctionNode(Node):
 
     def run(self, step: Step, context: Context) -> Outcome:
         function = agents.function(step.config["function"])
+        if function.strict or settings().strict_steps:
+            broken = contract.violation(function)
+            if broken is not None:
+                return Failed(broken.as_json())
         inputs = context.evaluate(step.config.get("inputs", {}))
         result = function(context, **inputs)
         if inspect.isawaitable(result):

@@ -1,0 +1,51 @@
+"""Django system checks: what breaks the step contract is told by `manage.py check`, before any step runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core import checks
+
+from runtime import agents, contract
+from runtime.contract import Finding, ValidatorUnusable
+
+NUMBERS = {
+    "clock": 1,
+    "random": 2,
+    "network": 3,
+    "process": 4,
+    "sleep": 5,
+    "concurrency": 6,
+    "environment": 7,
+    "state": 8,
+    "database": 9,
+    "suppression": 10,
+    "unreadable": 11,
+}
+"""The code of a finding in the check's id: `aetheris.E001` is the clock. Ids are never used again."""
+OTHER = 99
+"""Findings of validators that the project brings itself."""
+UNUSABLE = "aetheris.E090"
+
+
+@checks.register("aetheris")
+def check_steps(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Every finding of the validators in the registered steps."""
+    try:
+        found = {finding: None for step in agents.functions().values() for finding in contract.examine(step)}
+    except ValidatorUnusable as error:
+        return [checks.Error(error.message, id=UNUSABLE)]
+    return [_message(finding) for finding in found]
+
+
+def _message(finding: Finding) -> checks.CheckMessage:
+    kind, letter = (checks.Warning, "W") if finding.warning else (checks.Error, "E")
+    number = NUMBERS.get(finding.code, OTHER)
+    return kind(
+        f"[{finding.code}] {finding.reason}.",
+        hint=f"Instead: {finding.replacement}.",
+        obj=finding.place,
+        id=f"aetheris.{letter}{number:03}",
+    )
