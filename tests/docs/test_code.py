@@ -36,7 +36,7 @@ from tests.docs.pages import ROOT, Block, Page, pages
 LANGUAGES = {"python", "json", "sh", "text", "yaml", "sql", "ini"}
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 OF_THE_SYSTEM = {
-    "cd", "curl", "git", "export", "cp", "mkdir", "docker", "createdb", "psql", "celery", "gunicorn", "pip", ".ci/run",
+    "cd", "curl", "git", "export", "cp", "mkdir", "docker", "celery", "for", "kill", "pip", ".ci/run",
     ".venv/bin/pytest", ".venv/bin/ruff", ".venv/bin/mypy", ".venv/bin/lint-imports",
 }  # fmt: skip
 
@@ -72,6 +72,7 @@ def worker(transactional_db: None) -> Iterator[Incarnation]:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Block], None]]:
     """Writes a titled block where its title says, below a directory on the path, and imports it."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     modules = set(sys.modules)
 
     def install(block: Block) -> None:
