@@ -29,7 +29,6 @@ class Context:
         step: Step,
         names: Mapping[str, Any],
         *,
-        settle_at_once: bool = True,
         ridden: tuple[Intent, dict[str, Any]] | None = None,
         bindings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -42,7 +41,8 @@ class Context:
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
         self.fresh_effects: list[dict[str, Any]] = []
-        self._settle_at_once = settle_at_once
+        self.settle_at_once = True
+        """Whether a call's outcome is written when it is known, or with the step's record."""
         self._ridden = ridden
         self._ordinals: Counter[str] = Counter()
         self._recorded: dict[tuple[str, int], Any] | None = None
@@ -145,7 +145,7 @@ class Context:
 
     def settle(self, settlement: Settlement) -> None:
         """At once in a `function` step; with the step's record where the call is all the step does."""
-        if self._settle_at_once:
+        if self.settle_at_once:
             with self.step.turn(worker=self.step.worker_id) as turn:
                 settlement(turn)
         else:

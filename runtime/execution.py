@@ -145,12 +145,11 @@ def run_step(step_id: int, worker: Incarnation) -> int:
 def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome]:
     """Run the step's node. Every ending is a value; only a lost claim is an exception."""
     step = run.step
-    node = nodes.get(step.kind)
-    context = Context(
-        step, {}, settle_at_once=not node.settles_with_record, ridden=run.ridden, bindings=run.bindings
-    )
+    context = Context(step, {}, ridden=run.ridden, bindings=run.bindings)
     bind(context)
     try:
+        node = nodes.get(step.kind)
+        context.settle_at_once = not node.settles_with_record
         context.names = run.names(step.refs)
         outcome = node.run(step, context)
         if isinstance(outcome, Completed):

@@ -99,9 +99,12 @@ def visible_jobs(user: Any) -> JobQuerySet:
     return jobs.filter(own | Exists(asked))
 
 
-def visible_job(user: Any, job_id: UUID | str) -> Job:
-    """The job, or `JobNotFound`: also for one that exists and is none of the user's business."""
-    job = visible_jobs(user).filter(pk=job_id).first()
+def visible_job(user: Any, job_id: UUID, *, without: Iterable[str] = ()) -> Job:
+    """The job, or `JobNotFound`: also for one that exists and is none of the user's business.
+
+    `without` are columns that the caller has no use for.
+    """
+    job = visible_jobs(user).filter(pk=job_id).defer(*without).first()
     if job is None:
         raise JobNotFound(job_id)
     return job

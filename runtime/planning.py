@@ -15,7 +15,7 @@ from runtime.turn import Turn, part
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
-    from runtime.models import Job
+    from runtime.models import Job, Step
 
 AD_HOC = "graph"
 """The agent name of jobs whose graph came with the request."""
@@ -41,6 +41,8 @@ def submit(
     by: str = "",
     queue: str | None = None,
     priority: int = 0,
+    parent: Step | None = None,
+    on_parent_end: str = "",
 ) -> Job:
     """See `Job.objects.submit`; `graph` is a TaskGraph in wire form instead of an agent's name."""
     from runtime.models import Job  # the models' verbs end here
@@ -68,10 +70,14 @@ def submit(
             "submitted_by": by,
             "queue": queue or "default",
             "priority": priority,
+            "parent_step": parent.pk if parent else None,
+            "on_parent_end": on_parent_end,
         }
     )
     turn.add_steps(rows.steps, rows.edges, {request.graph.digest: request.graph.to_json()})
     facts = {"agent": request.agent, "agent_version": request.version}
+    if parent is not None:
+        facts |= {"parent": str(parent.job_id), "parent_step": parent.key}
     turn.event("job_submitted", data=facts, parts=[part("input", input), part("submitter", by)])
     turn.event("plan_recorded", data={"graph_digest": request.graph.digest, "steps": len(rows.steps)})
     answer = turn.commit()

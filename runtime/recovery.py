@@ -17,13 +17,13 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least, Power
 
-from runtime import dispatch, leases
+from runtime import dispatch, leases, subjobs
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
 from runtime.exceptions import AetherisError, LeaseUnavailable, StaleAttempt
 from runtime.execution import run_step
 from runtime.incarnation import Incarnation
-from runtime.models import Step, Wait, Worker
+from runtime.models import Job, Step, Wait, Worker
 from runtime.models.step import StepQuerySet
 from runtime.ports import CrashPoint, crash_point
 
@@ -64,6 +64,7 @@ class Sweeper:
             swept.rescued = rescue_lost()
         swept.timed_out = end_overdue()
         swept.woken = wake_due()
+        settle_subjobs()
         swept.hinted, swept.run_here = self._hint_ready()
         forget_workers()
         self._last = time.monotonic()
@@ -128,6 +129,15 @@ def end_overdue() -> int:
 def wake_due() -> int:
     """Waits past their deadline resume their step, which says what a timeout means."""
     return _each(Wait.objects.due().select_related("step")[:BATCH], Wait.time_out, "woken")
+
+
+def settle_subjobs() -> int:
+    """Ends that a crash kept from their parents are told now, and children of ended parents are asked to end."""
+    told = _each(Job.objects.unreported().select_related("parent_step")[:BATCH], subjobs.report, "reported")
+    orphans = Job.objects.orphaned()[:BATCH]
+    return told + _each(
+        orphans, lambda job: job.cancel(by="sweeper", why="its parent ended"), "orphan_cancelled"
+    )
 
 
 def unhinted() -> StepQuerySet:

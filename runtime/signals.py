@@ -11,7 +11,7 @@ from runtime.values import check, check_text
 if TYPE_CHECKING:
     from runtime.models import Job
 
-RESERVED = "approval:"
+RESERVED = ("approval:", "subjob:")
 
 
 def deliver(
@@ -27,7 +27,7 @@ def deliver(
     if name.startswith(RESERVED):
         raise InputInvalid(
             "name",
-            f"names that begin with {RESERVED!r} are decided as approvals, by a user: `manage.py approve`",
+            f"names that begin with {' or '.join(RESERVED)} are the runtime's own; `manage.py approve` decides approvals",
         )
     check(payload, "payload")
     with job.turn() as turn:

@@ -246,9 +246,19 @@ class Turn:
         key: str | None = None,
         data: dict[str, Any] | None = None,
         parts: Sequence[chain.Part] = (),
+        causes: Sequence[str] = (),
     ) -> None:
         facts = _facts({"name": name, **(data or {})}, [part("signal", payload), *parts])
-        self._op("signal", name=name, dedup_id=dedup_id, type=type, sender=sender, key=key, **facts)
+        self._op(
+            "signal",
+            name=name,
+            dedup_id=dedup_id,
+            type=type,
+            sender=sender,
+            key=key,
+            causes=list(causes),
+            **facts,
+        )
 
     def submit(self, job: dict[str, Any]) -> None:
         self._payload["submit"] = job
@@ -292,6 +302,10 @@ class Turn:
             if connection.in_atomic_block:
                 raise  # the caller's transaction is gone with the connection; only the caller can begin it again
             self.answer = self._recover(lost)
+        if self.answer.get("is_subjob"):
+            from runtime import subjobs  # reports through the models
+
+            subjobs.report_after_commit(UUID(self.answer["job"]))
         if released := self.answer.get("released"):
             from runtime import dispatch  # dispatch needs the models that build on turns
 

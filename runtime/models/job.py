@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 
 class JobQuerySet(models.QuerySet["Job"]):
+    def unreported(self) -> JobQuerySet:
+        """Subjobs that have ended and whose parent may not know."""
+        return self.finished().filter(parent_step__isnull=False, reported_at__isnull=True)
+
+    def orphaned(self) -> JobQuerySet:
+        """Subjobs that go on though what they were for has ended, and that were not meant to."""
+        parent_ended = Q(parent_step__finished_at__isnull=False) | Q(
+            parent_step__job__ending_as__isnull=False
+        )
+        return self.unfinished().filter(
+            parent_ended, on_parent_end="cancel", cancel_requested_at__isnull=True
+        )
+
     def unfinished(self) -> JobQuerySet:
         return self.filter(status__in=JOB_UNFINISHED)
 
@@ -72,6 +85,13 @@ class Job(models.Model):
     """`{"step": key}` where the result is one step's result, `{"expression": …}` where it must be evaluated."""
     idempotency_key = models.CharField(max_length=255, null=True)
     request_digest = models.BinaryField(max_length=32)
+    parent_step = models.ForeignKey(
+        "runtime.Step", models.PROTECT, null=True, related_name="subjobs", db_constraint=False
+    )
+    on_parent_end = models.CharField(max_length=10, default="", blank=True)
+    """Of a subjob, when the step that began it ends first: cancel or abandon."""
+    reported_at = models.DateTimeField(null=True)
+    """When the end of a subjob was told to its parent."""
     submitted_by = models.CharField(max_length=200, default="", blank=True)
     queue = models.CharField(max_length=50, default="default")
     priority = models.SmallIntegerField(default=0)
@@ -122,6 +142,11 @@ class Job(models.Model):
         indexes = (
             models.Index(fields=("tenant", "-id"), name="aetheris_job_list"),
             models.Index(
+                fields=("id",),
+                name="aetheris_job_unreported",
+                condition=Q(parent_step__isnull=False, reported_at__isnull=True),
+            ),
+            models.Index(
                 fields=("status", "id"), name="aetheris_job_open", condition=Q(status__in=JOB_UNFINISHED)
             ),
         )
@@ -144,12 +169,15 @@ class Job(models.Model):
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """Ask the job to end. What does not run is cancelled now, running steps are told; idempotent."""
+        from runtime import subjobs  # builds on the models
+
         try:
             self._act("cancel", "operator_acted", by, why)
         except JobFinished:
             self.refresh_from_db()
             if self.status != JobStatus.CANCELLED:
                 raise
+        subjobs.cancel_children(self, by=by)
 
     def pause(self, *, by: str = "", why: str = "") -> None:
         """Running steps finish, nothing new starts, signals and due timers are kept."""

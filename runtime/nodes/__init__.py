@@ -8,6 +8,7 @@ from runtime.nodes.llm import LlmNode
 from runtime.nodes.map import MapNode
 from runtime.nodes.plan import PlanNode
 from runtime.nodes.registry import get, register, registered
+from runtime.nodes.subjob import SubjobNode
 from runtime.nodes.timer import TimerNode
 from runtime.nodes.tool import ToolNode
 from runtime.nodes.wait import WaitNode
@@ -22,6 +23,7 @@ for _node in (
     TimerNode(),
     MapNode(),
     PlanNode(),
+    SubjobNode(),
 ):
     register(_node)
 

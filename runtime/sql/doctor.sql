@@ -52,7 +52,7 @@ WHERE (s.status = 'waiting') <> (w.id IS NOT NULL) AND (%(jobs)s::uuid[] IS NULL
 SELECT w.job_id, 'signal ' || g.name || ' lies in the inbox while step ' || w.step_key || ' waits for it'
 FROM aetheris_wait w JOIN aetheris_signal g ON g.job_id = w.job_id AND g.name = w.name AND g.state = 'buffered'
 JOIN aetheris_job j ON j.id = w.job_id
-WHERE w.closed_at IS NULL AND w.kind IN ('signal', 'approval') AND (w.deadline_at IS NULL OR w.deadline_at > aetheris_now())
+WHERE w.closed_at IS NULL AND w.kind IN ('signal', 'approval', 'subjob') AND (w.deadline_at IS NULL OR w.deadline_at > aetheris_now())
   AND j.ending_as IS NULL AND (%(jobs)s::uuid[] IS NULL OR w.job_id = ANY (%(jobs)s));
 
 -- question: unsettled

@@ -178,13 +178,14 @@ BEGIN
   IF turn ? 'submit' THEN
     INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
         idempotency_key, request_digest, submitted_by, queue, priority, created_at, last_event_at, seq, head,
-        ready_steps, running_steps, waiting_steps, unfinished_steps, deadline_at)
+        ready_steps, running_steps, waiting_steps, unfinished_steps, deadline_at, parent_step_id, on_parent_end)
       SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
         s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, aetheris_now(),
-        aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0, NULL
+        aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0,
+        NULL, s.parent_step, coalesce(s.on_parent_end, '')
       FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
         input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
-        priority int)
+        priority int, parent_step bigint, on_parent_end text)
       ON CONFLICT (tenant, idempotency_key) DO NOTHING
       RETURNING * INTO job;
     IF job.id IS NULL THEN
@@ -424,7 +425,8 @@ BEGIN
       ELSIF v_bool THEN
         answers := answers || jsonb_build_object('signal', v_id, 'duplicate', false, 'state', 'refused');
       ELSE
-        chain := aetheris_append(chain, op ->> 'type', op ->> 'key', NULL, NULL, op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
+        chain := aetheris_append(chain, op ->> 'type', op ->> 'key', NULL,
+          ARRAY(SELECT decode(value, 'hex') FROM jsonb_array_elements_text(op -> 'causes')), op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
         UPDATE aetheris_signal SET digest = chain.head WHERE id = v_id;
         answers := answers || jsonb_build_object('signal', v_id, 'duplicate', false, 'state', 'buffered');
         bind := true;
@@ -461,7 +463,7 @@ BEGIN
       FROM aetheris_wait wt
       CROSS JOIN LATERAL (SELECT id, payload, digest FROM aetheris_signal
         WHERE job_id = job.id AND name = wt.name AND state = 'buffered' ORDER BY id LIMIT 1) sg
-      WHERE wt.job_id = job.id AND wt.closed_at IS NULL AND wt.kind IN ('signal', 'approval')
+      WHERE wt.job_id = job.id AND wt.closed_at IS NULL AND wt.kind IN ('signal', 'approval', 'subjob')
         AND (wt.deadline_at IS NULL OR wt.deadline_at > now_at)
       ORDER BY wt.id LIMIT 1;
     EXIT WHEN NOT FOUND;
@@ -687,6 +689,7 @@ BEGIN
   RETURN jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers)
     || CASE WHEN claimed IS NULL THEN '{}'::jsonb ELSE jsonb_build_object(
          'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)), 'entry', claim_entry) END
+    || CASE WHEN job.finished_at = now_at AND job.parent_step_id IS NOT NULL THEN '{"is_subjob": true}'::jsonb ELSE '{}' END
     || CASE WHEN cardinality(released) = 0 THEN '{}'::jsonb ELSE jsonb_build_object('released',
          (SELECT jsonb_agg(jsonb_build_array(s.id, s.queue)) FROM aetheris_step s WHERE s.id = ANY (released) AND s.run_after IS NULL)) END;
 END $$;

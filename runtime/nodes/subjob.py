@@ -1,0 +1,45 @@
+"""`subjob`: another agent as a job of its own, with its own trace. Cancelled with its parent unless abandoned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from runtime import agents, subjobs
+from runtime.graph import Problem
+from runtime.models import Job
+from runtime.nodes.base import Node
+from runtime.outcomes import Completed, Failed, Outcome, Waiting
+from runtime.states import JobStatus
+
+if TYPE_CHECKING:
+    from runtime.context import Context
+    from runtime.models import Step
+
+
+class SubjobNode(Node):
+    kind = "subjob"
+
+    def validate(self, config: Mapping[str, Any]) -> Iterable[Problem]:
+        if config["agent"] not in agents.registered():
+            known = ", ".join(sorted(agents.registered()))
+            yield Problem("agent", "unknown_agent", f"unknown agent {config['agent']!r}", f"known: {known}")
+
+    def run(self, step: Step, context: Context) -> Outcome:
+        child = subjobs.begin(
+            step,
+            step.config["agent"],
+            context.evaluate(step.config.get("input")),
+            on_parent_end=step.config.get("on_parent_end", "cancel"),
+        )
+        if context.resume is None:
+            return Waiting(kind="subjob", name=f"subjob:{child.pk}")
+        return self._ended(child.pk)
+
+    def _ended(self, child_id: UUID) -> Outcome:
+        child = Job.objects.only("status", "result", "error").get(pk=child_id)
+        if child.status == JobStatus.COMPLETED:
+            return Completed(child.result)
+        told = f"subjob {child_id} was {child.status}"
+        return Failed({"type": "SubjobFailed", "message": told, "cause": child.error})
