@@ -92,14 +92,14 @@ class Jobs(View):
         )
         if job.is_repeat and not permissions.visible_jobs(request.user).filter(pk=job.pk).exists():
             raise IdempotencyConflict(str(key), "of somebody else")
-        return Response(detail(request, job), status=200 if job.is_repeat else 201)
+        return Response(detail(request.user, job), status=200 if job.is_repeat else 201)
 
 
 class OneJob(View):
     @extend_schema(operation_id="jobs_get", responses=serializers.JobDetail)
     def get(self, request: Request, job_id: UUID) -> Response:
         """One job with its first steps, its open waits, and its steps counted by status."""
-        return Response(detail(request, job_of(request, job_id)))
+        return Response(detail(request.user, job_of(request, job_id)))
 
 
 class Steps(View):
@@ -123,7 +123,7 @@ class OneStep(View):
         step = job.steps.filter(key=key).first()
         if step is None:
             raise StepNotFound(f"{key} in job {job_id}")
-        return Response(serializers.StepDetail(step, context=_context(request, job, f"step {key}")).data)
+        return Response(serializers.StepDetail(step, context=_context(request.user, job, f"step {key}")).data)
 
 
 class Events(View):
@@ -132,7 +132,7 @@ class Events(View):
         """What happened, in order. Poll with `after` set to the last number you have."""
         job = job_of(request, job_id)
         after = number(request, "after", 0, LAST)
-        context = _context(request, job, f"events after {after}")
+        context = _context(request.user, job, f"events after {after}")
         page = history.events_after(
             job, after, number(request, "limit", 100, 500) or 1, payloads=context["payloads"]
         )
@@ -206,15 +206,15 @@ class Resume(Operate):
         return self.operate(request, job_id, Job.resume)
 
 
-def detail(request: Request, job: Job) -> dict[str, Any]:
-    """A job as `jobs_get` shows it."""
-    return dict(serializers.JobDetail(job, context=_context(request, job, "job")).data)
+def detail(user: Any, job: Job) -> dict[str, Any]:
+    """A job as `jobs_get` shows it to a user."""
+    return dict(serializers.JobDetail(job, context=_context(user, job, "job")).data)
 
 
-def _context(request: Request, job: Job, what: str) -> dict[str, Any]:
-    payloads = permissions.sees_payloads(request.user, job)
+def _context(user: Any, job: Job, what: str) -> dict[str, Any]:
+    payloads = permissions.sees_payloads(user, job)
     if payloads:
-        permissions.note_payload_view(request.user, job.pk, what)
+        permissions.note_payload_view(user, job.pk, what)
     return {"payloads": payloads}
 
 

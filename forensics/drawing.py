@@ -1,0 +1,184 @@
+"""The drawing of a job's graph. Small graphs show every step; in large ones a box stands for a layer or several."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from forensics.layout import Key, Layout, Measures, Point, layers_of, place
+from runtime.models import Edge, Job, Step
+from runtime.states import StepStatus
+
+MOST_STEPS = 200
+WIDEST_LAYER = 12
+MOST_LAYERS = 40
+LABEL = 18
+
+WORST_FIRST = (
+    StepStatus.FAILED,
+    StepStatus.RUNNING,
+    StepStatus.WAITING,
+    StepStatus.READY,
+    StepStatus.BLOCKED,
+    StepStatus.CANCELLED,
+    StepStatus.COMPLETED,
+    StepStatus.SKIPPED,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the drawing needs of a step."""
+
+    id: int
+    key: str
+    kind: str
+    status: str
+    branch: str | None
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Box:
+    """A step, or the steps of a group."""
+
+    x: float
+    y: float
+    title: str
+    label: str
+    status: str
+    subtitle: str
+    step: str
+    """The key that it leads to."""
+    grouped: bool
+
+    @property
+    def middle_x(self) -> float:
+        return self.x + Measures.width / 2
+
+    @property
+    def behind(self) -> Point:
+        """The corner of the second box that says: there are more."""
+        return (self.x + 4, self.y + 4)
+
+    @property
+    def first_line(self) -> float:
+        return self.y + 18
+
+    @property
+    def second_line(self) -> float:
+        return self.y + 34
+
+
+@dataclass(frozen=True)
+class Line:
+    path: str
+    state: str
+    """taken, open or dead."""
+    when: str
+    label: Point
+
+
+@dataclass(frozen=True)
+class Drawing:
+    boxes: list[Box]
+    lines: list[Line]
+    width: float
+    height: float
+    grouped: bool
+
+
+def draw(job: Job) -> Drawing:
+    """Read the job's steps and edges, and draw them."""
+    rows = [
+        Row(*values)
+        for values in Step.objects.filter(job=job)
+        .order_by("id")
+        .values_list("id", "key", "kind", "status", "branch", "attempt")
+    ]
+    edges = list(Edge.objects.filter(job=job).order_by("id").values_list("parent_id", "child_id", "when"))
+    return drawing_of(rows, edges)
+
+
+def drawing_of(rows: Sequence[Row], edges: Sequence[tuple[int, int, str | None]]) -> Drawing:
+    by_id = {row.id: row for row in rows}
+    layer = layers_of([row.id for row in rows], [(parent, child) for parent, child, _ in edges])
+    group = _groups(layer)
+    members: dict[Key, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: layer[row.id]):
+        members.setdefault(group[row.id], []).append(row)
+    joined: dict[tuple[Key, Key], list[tuple[str, str]]] = {}
+    for parent, child, when in edges:
+        pair = (group[parent], group[child])
+        if pair[0] != pair[1]:
+            joined.setdefault(pair, []).append((_edge_state(by_id[parent], when), when or ""))
+    layout = place(list(members), list(joined))
+    return Drawing(
+        boxes=[_box(layout.corners[key], steps) for key, steps in members.items()],
+        lines=[_line(layout, pair, states) for pair, states in joined.items()],
+        width=layout.width,
+        height=layout.height,
+        grouped=len(members) < len(rows),
+    )
+
+
+def _groups(layer: Mapping[Key, int]) -> dict[Key, Key]:
+    """Which box a step belongs to: its own, or that of its layer where there is no room for each."""
+    width = Counter(layer.values())
+    if len(layer) > MOST_STEPS:
+        bundle = -(-len(width) // MOST_LAYERS)
+        return {step: ("layer", number // bundle) for step, number in layer.items()}
+    return {step: ("layer", n) if width[n] > WIDEST_LAYER else step for step, n in layer.items()}
+
+
+def _edge_state(parent: Row, when: str | None) -> str:
+    if parent.status == StepStatus.COMPLETED:
+        return "taken" if when is None or when == parent.branch else "dead"
+    if parent.status == StepStatus.FAILED:
+        return "taken" if when == "failed" else "dead"
+    return "dead" if parent.status in (StepStatus.SKIPPED, StepStatus.CANCELLED) else "open"
+
+
+def _box(corner: Point, steps: list[Row]) -> Box:
+    first = steps[0]
+    if len(steps) == 1:
+        again = f" · attempt {first.attempt}" if first.attempt > 1 else ""
+        return Box(
+            *corner, first.key, _cut(first.key), first.status, _cut(f"{first.kind}{again}", 24), first.key, False
+        )  # fmt: skip
+    counted = Counter(row.status for row in steps)
+    worst = next(status for status in WORST_FIRST if counted[status])
+    told = ", ".join(f"{counted[status]} {status.value}" for status in WORST_FIRST if counted[status])
+    title = f"{len(steps)} steps from {first.key} to {steps[-1].key}: {told}"
+    chosen = next(row for row in steps if row.status == worst)
+    return Box(*corner, title, f"{len(steps)} steps", worst.value, _cut(told, 24), chosen.key, True)
+
+
+def _cut(text: str, longest: int = LABEL) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _line(layout: Layout, pair: tuple[Key, Key], states: Iterable[tuple[str, str]]) -> Line:
+    states = list(states)
+    seen = {state for state, _ in states}
+    state = next(state for state in ("taken", "open", "dead") if state in seen)
+    whens = list(dict.fromkeys(when for _, when in states if when))
+    route = layout.routes[pair]
+    (x1, y1), (x2, y2) = route[0], route[1]
+    return Line(_path(route), state, whens[0] if len(whens) == 1 else "", ((x1 + x2) / 2, (y1 + y2) / 2 - 4))
+
+
+def _path(route: list[Point]) -> str:
+    """Level through boxes' places, curved between them."""
+    (x, y), *following = route
+    parts = [f"M{x:.1f} {y:.1f}"]
+    for next_x, next_y in following:
+        bend = (next_x - x) / 2
+        straight = abs(next_y - y) < 0.5
+        parts.append(
+            f"L{next_x:.1f} {next_y:.1f}" if straight
+            else f"C{x + bend:.1f} {y:.1f} {next_x - bend:.1f} {next_y:.1f} {next_x:.1f} {next_y:.1f}"
+        )  # fmt: skip
+        x, y = next_x, next_y
+    return "".join(parts)

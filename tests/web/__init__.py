@@ -1,0 +1,1 @@
+"""The API, the admin and the pages."""

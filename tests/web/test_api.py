@@ -1,0 +1,380 @@
+"""The API: what it answers, and how it refuses."""
+
+import json
+from uuid import uuid4
+
+import pytest
+
+from runtime.graph import Graph
+from runtime.models import Job
+from tests.agents_app.world import world
+from tests.engine.driving import calling
+
+
+def problem(response, status, kind):
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    document = response.json()
+    assert document["type"] == f"/api/v1/problems/{kind}"
+    assert document["status"] == status
+    assert document["title"] and document["detail"] and document["remedy"]
+    return document
+
+
+def fields(document):
+    return [error["field"] for error in document["errors"]]
+
+
+# Submitting
+
+
+def test_a_job_is_submitted_and_found_again(api):
+    submitted = api("submitter").post("jobs", {"agent": "echo", "input": {"text": "hello"}})
+    assert submitted.status_code == 201
+    job = submitted.json()
+    assert (job["agent"], job["status"], job["input"]) == ("echo", "pending", {"text": "hello"})
+    assert job["counts"] == {"ready": 1}
+    again = api("submitter").get(f"jobs/{job['id']}").json()
+    assert again == job
+
+
+def test_the_same_idempotency_key_answers_with_the_first_job(api):
+    first = api("submitter").post("jobs", {"agent": "echo", "input": 1}, Idempotency_Key="k1")
+    second = api("submitter").post("jobs", {"agent": "echo", "input": 1}, Idempotency_Key="k1")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json()["id"] == second.json()["id"]
+    assert Job.objects.count() == 1
+
+
+def test_the_same_key_with_another_request_is_a_conflict(api):
+    api("submitter").post("jobs", {"agent": "echo", "input": 1}, Idempotency_Key="k1")
+    other = api("submitter").post("jobs", {"agent": "echo", "input": 2}, Idempotency_Key="k1")
+    problem(other, 409, "idempotency-conflict")
+
+
+def test_a_key_does_not_open_the_job_of_another_submitter(api):
+    first = api("submitter", "anna").post("jobs", {"agent": "echo", "input": 1}, Idempotency_Key="k1")
+    second = api("submitter", "bob").post("jobs", {"agent": "echo", "input": 1}, Idempotency_Key="k1")
+    document = problem(second, 409, "idempotency-conflict")
+    assert first.json()["id"] not in json.dumps(document)
+
+
+def test_a_graph_may_come_with_the_request(api, go_on):
+    graph = calling("charge", amount=7).build()
+    submitted = api("operator").post("jobs", {"graph": graph, "input": None})
+    assert submitted.status_code == 201
+    job = go_on(Job.objects.get(pk=submitted.json()["id"]))
+    assert job.status == "completed"
+    assert api("operator").get(f"jobs/{job.pk}/graph").json() == graph
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "field"),
+    [
+        ({"agent": "nobody"}, "invalid-input", "agent"),
+        ({}, "invalid-input", "agent"),
+        ({"agent": "echo", "graph": {}}, "invalid-input", "agent"),
+        ({"agent": "echo", "priority": "high"}, "invalid-input", "priority"),
+        ({"graph": 7}, "invalid-input", "graph"),
+        ({"graph": {"nodes": []}}, "invalid-graph", "graph.nodes"),
+        ({"graph": {"nodes": [{"id": "a", "kind": "tool", "tool": "nope"}]}}, "invalid-graph", "graph.nodes[0].tool"),
+        (b'{"agent": "echo", "input": {"a": [1, "x\\u0000"]}}', "invalid-input", "input.a[1]"),
+        (b'{"agent": "echo", "input": {"a": "\\ud800"}}', "invalid-input", "input.a"),
+        (b'{"agent": "echo", "input": {"a": 1, "a": 2}}', "invalid-input", "input"),
+        (b'{"agent": "echo", "input": NaN}', "invalid-input", "body"),
+        (b'{"agent": "echo", "input": 1e999}', "invalid-input", "input"),
+        (b'{"agent": "echo", "input": ' + b"[" * 5000 + b"]" * 5000 + b"}", "invalid-input", "body"),
+        (b'{"agent": "ec', "invalid-input", "body"),
+        (b'\xff{"agent": "echo"}', "invalid-input", "body"),
+        (b"[]", "invalid-input", "body"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_with_its_place(api, body, kind, field):
+    document = problem(api("submitter").post("jobs", body), 422, kind)
+    assert field in fields(document)
+    assert Job.objects.count() == 0
+
+
+def test_a_cycle_is_refused_with_its_place(api):
+    graph = Graph()
+    one, two = graph.function("one", "say"), graph.function("two", "say")
+    one >> two
+    two >> one
+    document = problem(api("submitter").post("jobs", {"graph": graph.build()}), 422, "invalid-graph")
+    assert any("one" in error["detail"] for error in document["errors"])
+
+
+def test_ten_megabytes_are_too_large(api):
+    body = b'{"agent": "echo", "input": "' + b"x" * 10_000_000 + b'"}'
+    problem(api("submitter").post("jobs", body), 413, "too-large")
+
+
+def test_only_json_is_read(api):
+    response = api("submitter").client.post("/api/v1/jobs", {"agent": "echo"})
+    problem(response, 415, "unsupported-media-type")
+
+
+# Looking
+
+
+def test_the_list_shows_newest_first_in_pages_and_no_payloads(api, job_of):
+    jobs = [job_of("echo", {"secret": n}) for n in range(5)]
+    page = api("viewer").get("jobs", limit=3)
+    body = page.json()
+    assert [job["id"] for job in body["results"]] == [str(job.pk) for job in reversed(jobs[2:])]
+    assert b"secret" not in page.content
+    rest = api("viewer").client.get(body["next"]).json()
+    assert [job["id"] for job in rest["results"]] == [str(job.pk) for job in reversed(jobs[:2])]
+    assert rest["next"] is None
+
+
+def test_the_list_is_filtered(api, job_of):
+    done, failed = job_of("echo", 1), job_of("failing")
+    listed = api("viewer").get("jobs", status="failed").json()["results"]
+    assert [job["id"] for job in listed] == [str(failed.pk)]
+    listed = api("viewer").get("jobs", agent="echo").json()["results"]
+    assert [job["id"] for job in listed] == [str(done.pk)]
+    document = problem(api("viewer").get("jobs", status="asleep"), 422, "invalid-input")
+    assert fields(document) == ["status"]
+
+
+@pytest.mark.parametrize("cursor", ["x", "cD1mb28=", "cD0="])
+def test_a_forged_cursor_is_refused(api, job_of, cursor):
+    job_of("echo", 1)
+    assert api("viewer").get("jobs", cursor=cursor).status_code in (200, 404, 422)
+
+
+def test_the_list_costs_the_same_for_one_job_and_for_many(api, job_of, django_assert_max_num_queries):
+    asking = api("viewer")
+    for number in range(10):
+        job_of("echo", number)
+    with django_assert_max_num_queries(6):
+        asking.get("jobs")
+
+
+def test_events_are_read_in_pages(api, job_of):
+    job = job_of("counting")
+    seen, after = [], 0
+    while True:
+        page = api("auditor").get(f"jobs/{job.pk}/events", after=after, limit=7).json()
+        seen += page["events"]
+        if page["next_after"] is None:
+            break
+        after = page["next_after"]
+    assert [event["seq"] for event in seen] == list(range(1, job.seq + 1))
+    assert seen[0]["type"] == "job_submitted" and seen[-1]["type"] == "job_completed"
+    assert seen[0]["parts"]["input"] is None
+    output = next(event for event in seen if event["type"] == "step_completed")
+    assert output["parts"] == {"output": 1}
+
+
+@pytest.mark.parametrize("query", [{"after": "x"}, {"after": "-1"}, {"limit": "1e3"}, {"after": "9" * 40}])
+def test_bad_paging_is_refused(api, job_of, query):
+    document = problem(api("auditor").get(f"jobs/{job_of('echo').pk}/events", **query), 422, "invalid-input")
+    assert fields(document) == list(query)
+
+
+def test_steps_are_read_in_pages_and_one_by_one(api, job_of):
+    job = job_of("counting")
+    first = api("auditor").get(f"jobs/{job.pk}/steps", limit=6).json()
+    rest = api("auditor").get(f"jobs/{job.pk}/steps", limit=6, after=first["next_after"]).json()
+    assert [step["key"] for step in first["steps"] + rest["steps"]] == [f"s{n}" for n in range(10)]
+    assert rest["next_after"] is None
+    step = api("auditor").get(f"jobs/{job.pk}/steps/s3").json()
+    assert (step["status"], step["result"], step["withheld"]) == ("completed", 4, [])
+    problem(api("auditor").get(f"jobs/{job.pk}/steps/s99"), 404, "not-found")
+
+
+def test_what_is_not_there_is_a_problem_document(api, job_of):
+    viewer = api("viewer")
+    problem(viewer.get(f"jobs/{uuid4()}"), 404, "not-found")
+    problem(viewer.get("jobs/not-a-uuid"), 404, "not-found")
+    problem(viewer.get("no/such/thing"), 404, "not-found")
+    problem(viewer.client.delete("/api/v1/jobs"), 405, "method-not-allowed")
+    problem(api("operator").post(f"jobs/{uuid4()}/cancel"), 404, "not-found")
+
+
+def test_kinds_of_problems_explain_themselves(api):
+    kind = api(None).get("problems/idempotency-conflict").json()
+    assert kind["status"] == 409 and "new key" in kind["remedy"]
+
+
+def test_agents_and_tools_are_listed(api):
+    agents = {agent["name"]: agent for agent in api("viewer").get("agents").json()}
+    assert agents["ask"]["description"].startswith("Refunds small amounts")
+    assert api("viewer").get("agents/ask").json()["graph"]["nodes"]
+    problem(api("viewer").get("agents/nobody"), 404, "not-found")
+    tools = {tool["name"]: tool for tool in api("viewer").get("tools").json()}
+    assert tools["lookup"]["read_only_effect"] and not tools["charge"]["idempotent"]
+    assert tools["charge"]["arguments"]["properties"]["amount"]["type"] == "number"
+
+
+# Acting
+
+
+def test_a_signal_wakes_the_job_once(api, job_of, go_on):
+    job = job_of("wait")
+    operator = api("operator")
+    first = operator.post(f"jobs/{job.pk}/signals", {"name": "go", "payload": {"n": 1}, "dedup_id": "d"})
+    second = operator.post(f"jobs/{job.pk}/signals", {"name": "go", "payload": {"n": 1}, "dedup_id": "d"})
+    assert (first.status_code, first.json()) == (202, {"duplicate": False})
+    assert second.json() == {"duplicate": True}
+    assert go_on(job).result == {"n": 1}
+    late = operator.post(f"jobs/{job.pk}/signals", {"name": "go"})
+    problem(late, 409, "job-finished")
+
+
+def test_a_decision_cannot_be_forged_as_a_signal(api, job_of):
+    job = job_of("ask", {"amount": 500})
+    forged = {"name": "approval:ok", "payload": {"decision": "approved"}}
+    document = problem(api("operator").post(f"jobs/{job.pk}/signals", forged), 422, "invalid-input")
+    assert fields(document) == ["name"]
+
+
+def test_an_approval_is_found_decided_and_carried_out(api, job_of, go_on):
+    job = job_of("ask", {"amount": 500})
+    approver = api("approver")
+    [waiting] = approver.get("approvals").json()["results"]
+    assert (waiting["job"], waiting["step"], waiting["prompt"]) == (str(job.pk), "ok", "Refund 500?")
+
+    unfit = approver.post(f"jobs/{job.pk}/approvals/ok", {"decision": "approved", "answer": {"why": 7}})
+    assert fields(problem(unfit, 422, "invalid-answer")) == ["answer.why"]
+    missing = approver.post(f"jobs/{job.pk}/approvals/ok", {"decision": "approved"})
+    assert fields(problem(missing, 422, "invalid-answer")) == ["answer.why"]
+    neither = approver.post(f"jobs/{job.pk}/approvals/ok", {"decision": "maybe"})
+    assert fields(problem(neither, 422, "invalid-input")) == ["decision"]
+
+    good = {"decision": "approved", "answer": {"why": "broken"}, "comment": "sorry"}
+    assert approver.post(f"jobs/{job.pk}/approvals/ok", good).json()["outcome"] == "signalled"
+    assert approver.post(f"jobs/{job.pk}/approvals/ok", good).status_code == 200
+    problem(approver.post(f"jobs/{job.pk}/approvals/ok", {"decision": "rejected"}), 409, "approval-closed")
+    assert approver.get("approvals").json()["results"] == []
+    assert go_on(job).status == "completed"
+    assert [call.arguments for call in world.effects("charge")] == [{"amount": 500.0}]
+
+
+def test_an_approval_is_for_approvers(api, job_of):
+    job = job_of("ask", {"amount": 500})
+    good = {"decision": "approved", "answer": {"why": "x"}}
+    problem(api("operator").post(f"jobs/{job.pk}/approvals/ok", good), 403, "forbidden")
+    problem(api("approver").post(f"jobs/{job.pk}/approvals/big", good), 404, "not-found")
+    problem(api(None).post(f"jobs/{job.pk}/approvals/ok", good), 401, "not-authenticated")
+
+
+def test_pause_resume_and_cancel(api, job_of):
+    job = job_of("wait")
+    operator = api("operator")
+    assert operator.post(f"jobs/{job.pk}/pause", {"why": "lunch"}).json()["paused"]
+    assert not operator.post(f"jobs/{job.pk}/resume").json()["paused"]
+    assert operator.post(f"jobs/{job.pk}/cancel").json()["status"] == "cancelled"
+    assert operator.post(f"jobs/{job.pk}/cancel").status_code == 200
+    problem(operator.post(f"jobs/{job.pk}/pause"), 409, "job-finished")
+
+
+def test_what_is_in_doubt_is_listed_and_resolved(api, job_of, go_on):
+    world.after["charge"].append(TimeoutError("no answer"))
+    job = job_of("charge", {"amount": 5})
+    operator = api("operator")
+    [entry] = operator.get("ledger", state="unknown").json()["results"]
+    assert (entry["job"], entry["step"], entry["name"]) == (str(job.pk), "charge", "charge")
+    document = problem(
+        operator.post(f"ledger/{entry['id']}/resolve", {"verdict": "happened"}), 422, "invalid-input"
+    )
+    assert fields(document) == ["why"]
+    told = {"verdict": "happened", "why": "the bank says so", "result": {"charged": 5}}
+    assert operator.post(f"ledger/{entry['id']}/resolve", told).json()["state"] == "committed"
+    problem(operator.post(f"ledger/{entry['id']}/resolve", told), 409, "stale")
+    assert go_on(job).result == {"charged": 5}
+    assert len(world.effects("charge")) == 1
+    problem(operator.post("ledger/999999/resolve", told), 404, "not-found")
+    problem(operator.get("ledger", state="gone"), 422, "invalid-input")
+
+
+# Permissions
+
+
+def test_strangers_learn_nothing(api, job_of):
+    job = job_of("echo", {"secret": 1})
+    for path in ("jobs", f"jobs/{job.pk}", "approvals", "ledger", "agents", "tools", f"jobs/{uuid4()}"):
+        document = problem(api(None).get(path), 401, "not-authenticated")
+        assert "secret" not in json.dumps(document)
+
+
+def test_a_submitter_sees_their_own_jobs_and_no_others(api, job_of, user_of):
+    mine, other = job_of("wait", by=user_of("submitter")), job_of("wait", by=user_of("submitter", "bob"))
+    submitter = api("submitter")
+    assert [job["id"] for job in submitter.get("jobs").json()["results"]] == [str(mine.pk)]
+    assert submitter.get(f"jobs/{mine.pk}").status_code == 200
+    for path in ("", "/steps", "/steps/go", "/events", "/graph"):
+        problem(submitter.get(f"jobs/{other.pk}{path}"), 404, "not-found")
+    for path, body in (
+        ("signals", {"name": "go"}),
+        ("cancel", {}),
+        ("approvals/go", {"decision": "approved"}),
+    ):
+        problem(submitter.post(f"jobs/{other.pk}/{path}", body), 404, "not-found")
+    assert submitter.post(f"jobs/{mine.pk}/signals", {"name": "go"}).status_code == 202
+    problem(submitter.post(f"jobs/{mine.pk}/cancel"), 403, "forbidden")
+
+
+def test_a_listed_approver_sees_the_job_that_asks_them(api, job_of):
+    graph = Graph()
+    graph.approval("ok", prompt="${input.amount}?", approvers={"users": ["carol"]})
+    job, other = job_of(None, {"amount": 5}, graph=graph.build()), job_of("ask", {"amount": 500})
+    carol = api("submitter", "carol")
+    assert [job["id"] for job in carol.get("jobs").json()["results"]] == [str(job.pk)]
+    assert [wait["job"] for wait in carol.get("approvals").json()["results"]] == [str(job.pk)]
+    assert carol.get(f"jobs/{job.pk}").json()["input"] == {"amount": 5}
+    problem(carol.get(f"jobs/{other.pk}"), 404, "not-found")
+    assert carol.post(f"jobs/{job.pk}/approvals/ok", {"decision": "rejected"}).status_code == 200
+
+
+def test_payloads_are_withheld_from_viewers_and_named(api, job_of):
+    job = job_of("echo", {"secret": 1})
+    for path in ("", "/steps", "/steps/echo", "/events"):
+        assert b"secret" not in api("viewer").get(f"jobs/{job.pk}{path}").content
+    shown = api("viewer").get(f"jobs/{job.pk}").json()
+    assert (shown["input"], shown["withheld"]) == (None, ["input", "result"])
+    assert api("auditor").get(f"jobs/{job.pk}").json()["input"] == {"secret": 1}
+
+
+@pytest.mark.parametrize("role", ["admin", "operator", "submitter"])
+def test_who_may_submit(api, role):
+    assert api(role).post("jobs", {"agent": "echo"}).status_code == 201
+
+
+@pytest.mark.parametrize("role", ["approver", "auditor", "viewer"])
+def test_who_may_not_submit(api, role):
+    problem(api(role).post("jobs", {"agent": "echo"}), 403, "forbidden")
+
+
+@pytest.mark.parametrize("role", ["admin", "operator"])
+def test_who_may_operate(api, job_of, role):
+    assert api(role).post(f"jobs/{job_of('wait').pk}/pause").status_code == 200
+
+
+@pytest.mark.parametrize("role", ["approver", "auditor", "viewer"])
+def test_who_may_not_operate(api, job_of, role):
+    problem(api(role).post(f"jobs/{job_of('wait').pk}/pause"), 403, "forbidden")
+
+
+# Beside it
+
+
+def test_the_description_has_no_warnings(tmp_path, capsys):
+    from django.core.management import call_command
+
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "schema.yml"))
+    assert "openapi: 3.1" in (tmp_path / "schema.yml").read_text()
+
+
+def test_the_documentation_is_served(api):
+    page = api(None).client.get("/api/v1/docs/")
+    assert page.status_code == 200 and b"swagger-ui" in page.content
+    assert api(None).client.get("/api/v1/schema/").status_code == 200
+
+
+def test_health(client):
+    assert client.get("/healthz").content == b"ok\n"
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["migrations"]) == (200, "ok")
