@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -49,3 +50,8 @@ def stack(running_stack: Supervisor) -> Iterator[Supervisor]:
     for child in running_stack.children.values():
         if child.alive:
             child.resume()
+
+
+def pytest_configure() -> None:
+    """A run that is told to end takes its servers and processes with it, as one that is interrupted does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
