@@ -19,13 +19,17 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command, get_commands, load_command_class
 from django.db import connection
+from django.urls import resolve
+from rest_framework.authtoken.models import Token
 
 import tools.registry
 from runtime import agents, doctor
+from runtime.api.views.catalog import Nowhere
 from runtime.execution import run_step
 from runtime.graph import TaskGraph
 from runtime.incarnation import Incarnation
@@ -34,9 +38,10 @@ from runtime.nodes import registry as kinds
 from tests.docs.pages import ROOT, Block, Page, pages
 
 LANGUAGES = {"python", "json", "sh", "text", "yaml", "sql", "ini"}
+STACK = "http://localhost:8000"
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 OF_THE_SYSTEM = {
-    "cd", "curl", "git", "export", "cp", "mkdir", "docker", "celery", "for", "kill", "pip", ".ci/run",
+    "cd", "git", "export", "cp", "mkdir", "docker", "celery", "for", "kill", "pip", ".ci/run",
     ".venv/bin/pytest", ".venv/bin/ruff", ".venv/bin/mypy", ".venv/bin/lint-imports",
 }  # fmt: skip
 
@@ -104,20 +109,30 @@ def test_every_block_says_what_it_is(document: Page) -> None:
     "document", [page for page in pages() if any(block.runs for block in page.blocks)], ids=place
 )
 def test_the_code_of_a_page_runs(
-    document: Page, files: Callable[[Block], None], registries: None, worker: Incarnation
+    document: Page,
+    files: Callable[[Block], None],
+    registries: None,
+    worker: Incarnation,
+    live_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    User.objects.create_superuser("ada", password="documented")
+    ada = User.objects.create_superuser("ada", password="documented")
+    monkeypatch.setenv("AETHERIS_TOKEN", Token.objects.create(user=ada).key)
     namespace: dict[str, Any] = {"__name__": "documented"}
     for block in document.blocks:
         if block.language == "python" and block.title:
             files(block)
         elif block.language == "python":
-            exec(compile("\n" * block.line + block.text, ROOT / block.page, "exec"), namespace)
-            _drive(worker)
+            text = block.text.replace(STACK, live_server.url)
+            with _working(worker):
+                exec(compile("\n" * block.line + text, ROOT / block.page, "exec"), namespace)
         elif block.runs:
             for command in _lines(block):
                 _manage(command, worker)
     assert doctor.examine() == []
+    for value in namespace.values():
+        if isinstance(value, httpx.Client):
+            value.close()
 
 
 @pytest.mark.parametrize("block", all_blocks("json"), ids=place)
@@ -140,6 +155,10 @@ def test_commands_exist_with_the_options_that_are_shown(block: Block) -> None:
                 _look_at_command(rest, line)
             case ["./dev", target, *_]:
                 assert f"\n{target})" in (ROOT / "dev").read_text() or target in TARGETS, line
+            case ["curl", *rest]:
+                for url in (word for word in rest if word.startswith(STACK)):
+                    view = resolve(url.removeprefix(STACK).partition("?")[0]).func
+                    assert getattr(view, "cls", None) is not Nowhere, line
             case [program, *_]:
                 assert program in OF_THE_SYSTEM, f"{block.place}: {line}"
 

@@ -8,6 +8,7 @@ from itertools import chain, product
 import pytest
 
 from runtime import conf, states
+from runtime.api import urls
 from tests.docs.pages import ROOT, codes, page
 
 SOURCES = [
@@ -15,7 +16,7 @@ SOURCES = [
     for folder in ("runtime", "tools", "adapters", "aetheris_project", "forensics", "examples")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-OF_THE_MACHINE = {"PYTHONPATH", "DJANGO_SETTINGS_MODULE", "TMPDIR", "PATH", "HOME"}
+OF_THE_MACHINE = {"NO_PROXY", "PYTHONPATH", "DJANGO_SETTINGS_MODULE", "TMPDIR", "PATH", "HOME"}
 EVENT = re.compile(
     r"(?:job|plan|step|tool|model|effect|documents|signal|approval|timer|progress|note|operator)_(?:[a-z]+ed|timed_out|unknown)"
 )
@@ -70,7 +71,7 @@ def test_every_setting_is_documented_with_its_default():
 def test_every_environment_variable_is_documented():
     read = set(
         re.findall(
-            r"""(?:env\.\w+\(|environ\.get\(|environ\[|getenv\()\s*"([A-Z_]+)""",
+            r"""(?:env\.\w+\(|environ\.get\(|environ\[|getenv\()\s*"([A-Z_]{4,})""",
             "\n".join(path.read_text() for path in SOURCES),
         )
     ) | set(re.findall(r"\$\{(AETHERIS_[A-Z_]+)", (ROOT / "dev").read_text()))
@@ -94,6 +95,14 @@ def test_every_event_type_is_documented():
     rows = page("docs/design/events.md").rows(under="Types")
     documented = set(chain.from_iterable(codes(row[0]) for row in rows))
     assert documented == written
+
+
+def test_every_address_of_the_api_is_documented():
+    described = {"schema/", "docs/", "problems/{slug}"}
+    served = {re.sub(r"<\w+:(\w+)>", r"{\1}", str(url.pattern)) for url in urls.urlpatterns} - described - {""}
+    rows = page("docs/api.md").rows(under="Addresses")
+    documented = {code.removeprefix("/").replace("{id}", "{job_id}") for row in rows for code in codes(row[1])}
+    assert {address.replace("ledger/{entry_id}", "ledger/{job_id}") for address in served} == documented
 
 
 @pytest.mark.parametrize("name", ["docs/glossary.md"])
