@@ -14,6 +14,7 @@ from uuid import UUID
 from runtime import clock, expressions, ports
 from runtime.callees import ModelCallee, tool_callee
 from runtime.invocations import Intent, Invocation, Settlement
+from runtime.narrative import Narrative
 from runtime.values import check
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Context:
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
         self.fresh_effects: list[dict[str, Any]] = []
+        self.narrative = Narrative(step)
         self.settle_at_once = True
         """Whether a call's outcome is written when it is known, or with the step's record."""
         self._ridden = ridden
@@ -122,6 +124,16 @@ class Context:
             self.fresh_effects.append({"name": name, "ordinal": ordinal, "value": value})
         return recorded[name, ordinal]
 
+    # What it tells of itself
+
+    def emit(self, name: str, payload: Any = None) -> None:
+        """Note something for people to see. Never blocks, never raises, and has no part in replay."""
+        self.narrative.note(name, payload)
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the step is, from 0 to 1."""
+        self.narrative.progress(fraction, text)
+
     # The step's own life
 
     @property
@@ -161,6 +173,7 @@ class Context:
         """Recorded values are durable before anything leaves that may depend on them."""
         if self.fresh_effects:
             with self.step.turn(worker=self.step.worker_id) as turn:
+                self.narrative.ride(turn)
                 turn.effects(self.step, self.fresh_effects)
             self.fresh_effects = []
 

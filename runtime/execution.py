@@ -199,6 +199,7 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
     """Write the outcome, and in the same transaction claim what follows."""
     step = run.step
     turn = Turn(step.job_id, worker=worker.id)
+    context.narrative.ride(turn)
     if context.fresh_effects:
         turn.effects(step, context.fresh_effects)
     for settlement in context.unsettled:

@@ -125,6 +125,7 @@ class _Folding:
         self.state = JobState()
         self._graph_of = graph_of
         self._expansions: dict[str, Expansion] = {}
+        self._has_parents: set[str] = set()
         self._children: dict[str, list[PlannedEdge]] = defaultdict(list)
 
     def apply(self, header: Header) -> None:
@@ -158,6 +159,7 @@ class _Folding:
         for edge in plan.edges:
             added = PlannedEdge(prefix + edge.parent_key, prefix + edge.child_key, edge.when)
             self._children[added.parent_key].append(added)
+            self._has_parents.add(added.child_key)
         for step in plan.steps:
             needed = None if step.join == "all" else step.join_needed
             is_held = step.parents > 0 or (scope is not None and scope.is_pending)
@@ -206,6 +208,50 @@ class _Folding:
     def resume(self, header: Header) -> None:
         step = self._step(header)
         step.status, step.waiting_for = StepStatus.READY, ""
+
+    def reopen(self, header: Header) -> None:
+        """What `aetheris_reopen` does: what failed, or was cancelled with it, is undecided again."""
+        undone = [key for key, step in self.state.steps.items() if self._is_undone(key, step)]
+        for key in undone:
+            step = self.state.steps[key]
+            step.status, step.failures, step.branch = StepStatus.BLOCKED, 0, None
+            step.pending = step.taken = 0
+        self.state.ending_as = None
+        self.state.status = JobStatus.RUNNING
+        self._count_edges(set(undone))
+        self._reopen_scopes(undone)
+        for key in undone:
+            step = self.state.steps[key]
+            if step.status == StepStatus.BLOCKED and (key not in self._has_parents or _is_released(step)):
+                step.status = StepStatus.READY
+
+    def _is_undone(self, key: str, step: StepState) -> bool:
+        return step.status == StepStatus.CANCELLED or (
+            step.status == StepStatus.FAILED and self._is_final(key)
+        )
+
+    def _count_edges(self, children: set[str]) -> None:
+        for parent_key, edges in self._children.items():
+            parent = self.state.steps[parent_key]
+            for edge in edges:
+                if edge.child_key in children:
+                    child = self.state.steps[edge.child_key]
+                    child.pending += parent.status not in STEP_FINISHED
+                    child.taken += _is_taken(edge.when, parent)
+
+    def _reopen_scopes(self, undone: list[str]) -> None:
+        for owner_key, expansion in self._expansions.items():
+            for scope in expansion.scopes:
+                scope.is_pending, scope.has_failed, scope.unfinished = False, False, 0
+            expansion.failed = 0
+            owner = self.state.steps[owner_key]
+            if owner_key in undone:
+                owner.status, owner.waiting_for = StepStatus.WAITING, f"scopes:{owner_key}"
+        for step in self.state.steps.values():
+            if step.scope is not None and step.status not in STEP_FINISHED:
+                step.scope.unfinished += 1
+        for expansion in self._expansions.values():
+            expansion.completed = sum(scope.unfinished == 0 for scope in expansion.scopes)
 
     def operate(self, header: Header) -> None:
         if header["data"].get("verb") == "cancel":
@@ -272,6 +318,12 @@ class _Folding:
             self.state.status = JobStatus.RUNNING
 
 
+def _is_taken(when: str | None, parent: StepState) -> bool:
+    if parent.status == StepStatus.COMPLETED:
+        return when is None or when == parent.branch
+    return parent.status == StepStatus.FAILED and when == "failed"
+
+
 def _is_released(child: StepState) -> bool:
     if child.join_needed is None:
         return child.pending == 0 and child.taken > 0
@@ -291,6 +343,7 @@ _HANDLERS: dict[str, Callable[[_Folding, Header], None]] = {
     "step_parked": _Folding.park,
     "step_resumed": _Folding.resume,
     "operator_acted": _Folding.operate,
+    "job_reopened": _Folding.reopen,
     "job_paused": _Folding.pause,
     "job_resumed": _Folding.pause,
     "job_completed": _Folding.end,

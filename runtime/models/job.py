@@ -186,6 +186,13 @@ class Job(models.Model):
     def resume(self, *, by: str = "", why: str = "") -> None:
         self._act("resume", "job_resumed", by, why)
 
+    def retry(self, *, by: str = "", why: str = "") -> None:
+        """Reopen a failed job from what failed: completed steps and recorded effects stay as they are.
+
+        Raises `JobFinished` for a job that completed or was cancelled, and for one that has not ended.
+        """
+        self._act("reopen", "job_reopened", by, why)
+
     def signal(
         self, name: str, payload: Any = None, *, dedup_id: str | None = None, sender: str = ""
     ) -> bool:

@@ -131,6 +131,47 @@ BEGIN
 END $$;
 
 -- statement
+-- Puts a failed job back to where it can go on: what failed or was cancelled with it is undecided again, what
+-- completed stays completed and what it called stays called. Answers the steps that are ready now. `runtime.fold`
+-- does the same from the events.
+CREATE OR REPLACE FUNCTION aetheris_reopen(p_job uuid, p_at timestamptz) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+  v_ready bigint[];
+BEGIN
+  UPDATE aetheris_step s SET status = 'blocked', finished_at = NULL, failures = 0, branch = NULL, run_after = NULL,
+      resume = CASE WHEN s.open_scopes IS NULL THEN s.resume END, hinted_at = NULL, hints = 0
+    WHERE s.job_id = p_job AND (s.status = 'cancelled' OR s.status = 'failed' AND NOT EXISTS (
+      SELECT 1 FROM aetheris_edge e WHERE e.job_id = p_job AND e.parent_id = s.id AND e."when" = 'failed'));
+  UPDATE aetheris_step s SET pending_parents = d.pending, taken_parents = d.taken
+    FROM (SELECT e.child_id, (count(*) FILTER (WHERE p.finished_at IS NULL))::int AS pending,
+            (count(*) FILTER (WHERE p.status = 'completed' AND (e."when" IS NULL OR e."when" = p.branch)
+                                 OR p.status = 'failed' AND e."when" = 'failed'))::int AS taken
+          FROM aetheris_edge e JOIN aetheris_step p ON p.id = e.parent_id WHERE e.job_id = p_job GROUP BY e.child_id) d
+    WHERE s.job_id = p_job AND s.id = d.child_id AND s.status = 'blocked';
+  UPDATE aetheris_scope c SET status = 'running', stopping = false, failed = false, error = NULL, unfinished = d.n
+    FROM (SELECT scope_id, count(*)::int AS n FROM aetheris_step WHERE job_id = p_job AND finished_at IS NULL
+          AND scope_id IS NOT NULL GROUP BY scope_id) d
+    WHERE c.id = d.scope_id;
+  -- An owner whose scopes go on waits for them again.
+  WITH owner AS (
+    UPDATE aetheris_step s SET status = 'waiting', waiting_for = 'scopes:' || s.key, failed_scopes = 0,
+        open_scopes = (SELECT count(*) FROM aetheris_scope c WHERE c.owner_id = s.id AND c.unfinished > 0)
+      WHERE s.job_id = p_job AND s.status = 'blocked' AND s.open_scopes IS NOT NULL
+        AND EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.owner_id = s.id AND c.unfinished > 0)
+      RETURNING s.id, s.tenant, s.key, s.attempt)
+  INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, prompt, schema, approvers, opened_at, outcome)
+    SELECT tenant, p_job, id, key, attempt, 'scopes', key, '', '{}', '{}', p_at, '' FROM owner;
+  WITH ready AS (
+    UPDATE aetheris_step s SET status = 'ready', ready_at = p_at
+      WHERE s.job_id = p_job AND s.status = 'blocked'
+        AND (s.parents = 0 OR s.join_needed IS NULL AND s.pending_parents = 0 AND s.taken_parents > 0
+             OR s.taken_parents >= s.join_needed)
+      RETURNING s.id)
+  SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO v_ready FROM ready;
+  RETURN v_ready;
+END $$;
+
+-- statement
 CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   job aetheris_job;
@@ -405,6 +446,12 @@ BEGIN
                                op ->> 'data', op ->> 'sd', op -> 'parts', (op ->> 'call') || '#' || (op ->> 'generation'));
 
     WHEN 'effects' THEN
+      -- The fence here too: a lost attempt must not record values that the one after it did not draw.
+      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
+        AND s.attempt = (op ->> 'attempt')::int;
+      IF NOT FOUND THEN
+        RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'attempt' USING ERRCODE = 'AE001';
+      END IF;
       INSERT INTO aetheris_effect (tenant, job_id, step_id, name, ordinal, value, recorded_at)
         SELECT job.tenant, job.id, (op ->> 'step')::bigint, f.name, f.ordinal, f.value, now_at
           FROM jsonb_to_recordset(op -> 'values') AS f(name text, ordinal int, value jsonb)
@@ -434,7 +481,8 @@ BEGIN
 
     WHEN 'job' THEN
       -- pause, resume, cancel: columns, not states. The guard is a condition on them.
-      IF job.status IN ('completed', 'failed', 'cancelled') THEN
+      IF (job.status IN ('completed', 'failed', 'cancelled')) <> (op ->> 'verb' = 'reopen')
+          OR op ->> 'verb' = 'reopen' AND job.status <> 'failed' THEN
         RAISE EXCEPTION 'job is %', job.status USING ERRCODE = 'AE003';
       END IF;
       CASE op ->> 'verb'
@@ -442,6 +490,15 @@ BEGIN
         IF job.cancel_requested_at IS NOT NULL THEN CONTINUE; END IF;
         job.cancel_requested_at := now_at;
         job.ending_as := coalesce(job.ending_as, 'cancelled');
+      WHEN 'reopen' THEN
+        released := released || aetheris_reopen(job.id, now_at);
+        SELECT count(*) FILTER (WHERE s.status = 'ready'), count(*) FILTER (WHERE s.status = 'waiting'),
+            count(*) FILTER (WHERE s.finished_at IS NULL)
+          INTO d_ready, d_waiting, d_unfinished FROM aetheris_step s WHERE s.job_id = job.id;
+        job.status := 'running';
+        job.finished_at := NULL;
+        job.ending_as := NULL;
+        job.error := NULL;
       WHEN 'pause' THEN
         IF job.paused_at IS NOT NULL THEN CONTINUE; END IF;
         job.paused_at := now_at;
