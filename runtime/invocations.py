@@ -108,6 +108,7 @@ class Invocation:
         self.intent = intent
         self._answer = answer
         """What the ledger said, where the intent rode in the commit that claimed the step."""
+        self._repeats_unknown = False
 
     def result(self) -> JSON:
         """The recorded result, or that of a call made now.
@@ -126,6 +127,7 @@ class Invocation:
     def _intend(self) -> dict[str, Any]:
         crash_point(CrashPoint.BEFORE_INTENT)
         turn = Turn(self.context.step.job_id, worker=self.context.step.worker_id)
+        self.context.narrative.ride(turn)
         turn.intend(self.intent.as_operation(self.context.step.attempt))
         return turn.commit()["answers"][0]  # type: ignore[no-any-return]
 
@@ -225,6 +227,12 @@ class Invocation:
         raise self._doubt(reason, retry_in=0.0 if may_settle else None) from error
 
     def _refused(self, error: dict[str, Any], cause: Exception | None = None) -> NoReturn:
+        if self._repeats_unknown:
+            # That this request did nothing says nothing of the one before it.
+            reason = f"the call was repeated and refused: {error['message']}"
+            self.context.settle(partial(self._to_unknown, reason, self.context.step.attempt))
+            retry_in = None if error.get("permanent") else error.get("retry_after", 0.0)
+            raise self._doubt(reason, retry_in=retry_in) from cause
         self.context.settle(partial(self._refuse, error))
         raise CallRefused(self.intent.callee.name, error) from cause
 
@@ -244,6 +252,7 @@ class Invocation:
             parts=[part(self.intent.callee.arguments_part, self.intent.arguments)],
         )
         turn.commit()
+        self._repeats_unknown = known is EntryState.UNKNOWN and not self.intent.callee.policy.read_only
 
     def _settle_now(self, settlement: Settlement) -> None:
         with Turn(self.context.step.job_id, worker=self.context.step.worker_id) as turn:

@@ -1,0 +1,1 @@
+"""Strict steps and narrative, on real servers."""
