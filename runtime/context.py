@@ -13,7 +13,7 @@ from uuid import UUID
 
 from runtime import clock, expressions, ports
 from runtime.callees import ModelCallee, tool_callee
-from runtime.invocations import Intent, Invocation, Settlement
+from runtime.invocations import Intent, Invocation, Settlement, settle_alone
 from runtime.narrative import Narrative
 from runtime.values import check
 
@@ -41,6 +41,8 @@ class Context:
         self.unsettled: list[Settlement] = []
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
+        self.calls_sent = 0
+        """In this attempt; a recorded result costs none."""
         self.fresh_effects: list[dict[str, Any]] = []
         self.narrative = Narrative(step)
         self.settle_at_once = True
@@ -158,8 +160,7 @@ class Context:
     def settle(self, settlement: Settlement) -> None:
         """At once in a `function` step; with the step's record where the call is all the step does."""
         if self.settle_at_once:
-            with self.step.turn(worker=self.step.worker_id) as turn:
-                settlement(turn)
+            settle_alone(self.step, settlement)
         else:
             self.unsettled.append(settlement)
 

@@ -30,7 +30,7 @@ from runtime.exceptions import (
     StaleAttempt,
 )
 from runtime.expressions import ExpressionFailed, ExpressionInvalid
-from runtime.invocations import Intent, describe
+from runtime.invocations import Intent, describe, settle_alone
 from runtime.models import Job, Step
 from runtime.models.step import claim
 from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
@@ -264,13 +264,8 @@ def _next_intent(run: Run) -> Intent | None:
 def _settle_alone(context: Context) -> None:
     """The fence refused the decision; the evidence of what was done outside is still welcome."""
     for settlement in context.unsettled:
-        turn = Turn(context.step.job_id, worker=context.step.worker_id)
-        settlement(turn)
-        for operation in list(turn.ops):
-            waiting_for = f"unknown:{operation['call']}#{operation['generation']}"
-            turn.resume(context.step, {"outcome": "resolved"}, waiting_for=waiting_for, optional=True)
         try:
-            turn.commit()
+            settle_alone(context.step, settlement)
         except StaleAttempt as stale:
             logger.warning(
                 "late_evidence_refused",

@@ -22,10 +22,11 @@ from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
 from runtime.turn import Turn, facts, part
 from runtime.values import check
-from tools import Absent, Happened, ToolError
+from tools import Absent, Happened, ToolError, Verdict
 
 if TYPE_CHECKING:
     from runtime.context import Context
+    from runtime.models import Step
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://aetheris.invalid/ledger")
 
@@ -172,7 +173,7 @@ class Invocation:
         """What the tool declares decides; without a declaration a person does."""
         callee = self.intent.callee
         send_window = timedelta(seconds=callee.policy.timeout)
-        match callee.verdict(self.intent.idempotency_key, self.intent.arguments):
+        match self._verdict(reason):
             case Happened(result):
                 self._settle_now(partial(self._reconcile, result))
                 return result
@@ -188,6 +189,13 @@ class Invocation:
             return self._send()
         raise self._doubt(reason)
 
+    def _verdict(self, reason: str) -> Verdict:
+        try:
+            return self.intent.callee.verdict(self.intent.idempotency_key, self.intent.arguments)
+        except Exception as error:
+            # The question had no effect: it is asked again later, and after the last attempt a person is.
+            raise self._doubt(f"{reason}; verify failed: {_text(error)}", retry_in=0.0) from error
+
     def _doubt(self, reason: str, *, retry_in: float | None = None) -> CallInDoubt:
         doubt = CallInDoubt(
             self.intent.step_key, f"{self.intent.call}#{self.intent.generation}", reason, retry_in=retry_in
@@ -201,6 +209,7 @@ class Invocation:
         # Nothing has been sent yet: a call that could not end before the step's deadline is not begun.
         if self.context.remaining_seconds <= 0 or self.context.cancelled:
             self._refused({"type": "NotSent", "message": "cancelled or out of time before the call was sent"})
+        self.context.calls_sent += 1
         try:
             result = callee.send(self.context, self.intent.idempotency_key, self.intent.arguments)
             check(result, f"{callee.name} result")
@@ -315,6 +324,18 @@ class Invocation:
             allowed_from=[EntryState.UNKNOWN],
             parts=[part("error", {"type": "Absent", "message": "the outside has no such call"})],
         )
+
+
+def settle_alone(step: Step, settlement: Settlement) -> None:
+    """Evidence in a turn of its own: it also readies a step that waits in doubt about the call.
+
+    Raises `StaleAttempt` when the entry has been settled, or started again, by somebody else.
+    """
+    with step.turn(worker=step.worker_id) as turn:
+        settlement(turn)
+        for operation in list(turn.ops):
+            waiting_for = f"unknown:{operation['call']}#{operation['generation']}"
+            turn.resume(step, {"outcome": "resolved"}, waiting_for=waiting_for, optional=True)
 
 
 def describe(error: BaseException) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,22 +27,18 @@ class LlmNode(Node):
     settles_with_record = True
 
     def run(self, step: Step, context: Context) -> Outcome:
-        record = context.model(request(step.config, context.names), call=f"llm.{step.failures}")
-        schema = step.config.get("schema")
-        if schema is None:
-            return Completed(record["content"])
-        try:
-            value = json.loads(record["content"])
-            jsonschema.validate(value, schema)
-        except (ValueError, jsonschema.ValidationError) as error:
-            # A recorded answer is never asked for again: the retry is a call of its own, by the failure count.
-            return Retry(
-                {
-                    "type": "ModelAnswerInvalid",
-                    "message": f"the answer does not fit the schema: {str(error)[:500]}",
-                }
-            )
-        return Completed(value)
+        asked = request(step.config, context.names)
+        for number in count():
+            # A recorded answer is never asked for again: after one that does not fit, the retry is the next call.
+            sent = context.calls_sent
+            content = context.model(asked, call=f"llm.{number}")["content"]
+            try:
+                return Completed(_checked(content, step.config.get("schema")))
+            except (ValueError, jsonschema.ValidationError) as error:
+                if context.calls_sent > sent:
+                    message = f"the answer does not fit the schema: {str(error)[:500]}"
+                    return Retry({"type": "ModelAnswerInvalid", "message": message})
+        raise AssertionError("count() ends")
 
     def intent(
         self,
@@ -81,6 +78,14 @@ def request(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, An
             "json_schema": {"name": "answer", "schema": config["schema"]},
         }
     return asked
+
+
+def _checked(content: str, schema: Mapping[str, Any] | None) -> Any:
+    if schema is None:
+        return content
+    value = json.loads(content)
+    jsonschema.validate(value, schema)
+    return value
 
 
 def _text(value: Any) -> str:

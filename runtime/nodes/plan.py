@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from runtime import agents, scopes
@@ -31,18 +32,15 @@ class PlanNode(Node):
         return Completed(ended.result)
 
     def _plan(self, step: Step, context: Context) -> Outcome:
-        by_model = "prompt" in step.config
+        if "prompt" in step.config:
+            return self._ask(step, context)
         try:
-            wire = self._ask(step, context) if by_model else self._call(step, context)
-            graph = agents.parse(wire, outer=context.names.keys() - {"input"})
+            return self._expand(self._call(step, context), context)
         except GraphInvalid as error:
-            told = {
-                "type": "GraphInvalid",
-                "message": str(error),
-                "problems": [p.as_dict() for p in error.problems],
-            }
-            # A model may do better when it is asked again; code would make the same graph.
-            return Retry(told) if by_model else Failed(told)
+            return Failed(_told(error))  # code would make the same graph again
+
+    def _expand(self, wire: Any, context: Context) -> Outcome:
+        graph = agents.parse(wire, outer=context.names.keys() - {"input"})
         return Expand(graph, [dict(context.bindings)], indexed=False)
 
     def _call(self, step: Step, context: Context) -> Any:
@@ -52,12 +50,25 @@ class PlanNode(Node):
             made = asyncio.run(_awaited(made))
         return made.build() if isinstance(made, Graph) else made
 
-    def _ask(self, step: Step, context: Context) -> Any:
+    def _ask(self, step: Step, context: Context) -> Outcome:
         asked = {**request(step.config, context.names), "response_format": {"type": "json_object"}}
-        if step.failures and step.error:
-            told = f"The graph before this one was refused:\n{step.error.get('message', '')}\nAnswer with one that can run."
-            asked["messages"] = [*asked["messages"], {"role": "user", "content": told}]
-        return context.model(asked, call=f"llm.{step.failures}")["content"]
+        for number in count():
+            # A recorded answer is never asked for again: one that was refused leads to the same next question.
+            sent = context.calls_sent
+            content = context.model(asked, call=f"llm.{number}")["content"]
+            try:
+                return self._expand(content, context)
+            except GraphInvalid as error:
+                if context.calls_sent > sent:
+                    return Retry(_told(error))
+                told = f"The graph before this one was refused:\n{error}\nAnswer with one that can run."
+                asked = {**asked, "messages": [*asked["messages"], {"role": "user", "content": told}]}
+        raise AssertionError("count() ends")
+
+
+def _told(error: GraphInvalid) -> dict[str, Any]:
+    problems = [problem.as_dict() for problem in error.problems]
+    return {"type": "GraphInvalid", "message": str(error), "problems": problems}
 
 
 async def _awaited(made: Any) -> Any:
