@@ -157,17 +157,21 @@ class Invocation:
                     f"Call {self.intent.call!r} of step {self.intent.step_key!r} was abandoned by a person."
                 )
             case _:
-                following = Intent.make(
-                    self.context.step.tenant,
-                    self.context.step.job_id,
-                    self.intent.step_id,
-                    self.intent.step_key,
-                    self.intent.call,
-                    self.intent.callee,
-                    self.intent.arguments,
-                    self.intent.generation + 1,
-                )
-                return Invocation(self.context, following).result()
+                return self._next_generation().result()
+
+    def _next_generation(self) -> Invocation:
+        """The same call under a new key, where the old one is spent."""
+        following = Intent.make(
+            self.context.step.tenant,
+            self.context.step.job_id,
+            self.intent.step_id,
+            self.intent.step_key,
+            self.intent.call,
+            self.intent.callee,
+            self.intent.arguments,
+            self.intent.generation + 1,
+        )
+        return Invocation(self.context, following)
 
     def _out_of_doubt(self, reason: str, age: timedelta, sent: timedelta) -> JSON:
         """What the tool declares decides; without a declaration a person does."""
@@ -177,7 +181,11 @@ class Invocation:
             case Happened(result):
                 self._settle_now(partial(self._reconcile, result))
                 return result
-            case Absent(fencing=fencing) if fencing or sent > send_window:
+            case Absent(fencing=True):
+                # The outside refuses this key from now on, from us as well as from a lost caller.
+                self._settle_now(self._fenced_off)
+                return self._next_generation().result()
+            case Absent() if sent > send_window:
                 # Without a fence the request of a lost caller might still arrive, until its time to send is over.
                 self._settle_now(self._proved_absent)
                 self._start_again(EntryState.REFUSED)
@@ -323,6 +331,17 @@ class Invocation:
             source="verify",
             allowed_from=[EntryState.UNKNOWN],
             parts=[part("error", {"type": "Absent", "message": "the outside has no such call"})],
+        )
+
+    def _fenced_off(self, turn: Turn) -> None:
+        self._proved_absent(turn)
+        turn.settle(
+            self.intent.entry,
+            EntryState.FAILED,
+            "tool_failed",
+            attempt=None,
+            allowed_from=[EntryState.REFUSED],
+            parts=[part("error", {"type": "Fenced", "message": "the outside has closed the key"})],
         )
 
 
