@@ -13,6 +13,7 @@ from uuid import UUID
 
 from runtime import clock, expressions, ports
 from runtime.callees import ModelCallee, tool_callee
+from runtime.coroutines import Aside, beside_the_loop
 from runtime.invocations import Intent, Invocation, Settlement, settle_alone
 from runtime.narrative import Narrative
 from runtime.values import check
@@ -41,6 +42,7 @@ class Context:
         self.unsettled: list[Settlement] = []
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
+        self.aside = Aside()
         self.calls_sent = 0
         """In this attempt; a recorded result costs none."""
         self.fresh_effects: list[dict[str, Any]] = []
@@ -78,6 +80,7 @@ class Context:
         """Call a registered tool through the ledger; a recorded result is never asked for again."""
         return self.call_tool(name, arguments, call=self._call_name(name))
 
+    @beside_the_loop
     def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str) -> Any:
         if self._ridden and self._ridden[0].call == call:
             intent, answer = self._ridden
@@ -88,6 +91,7 @@ class Context:
         check(checked, f"{self.step.key}.inputs")
         return Invocation(self, self._intent(call, callee, checked)).result()
 
+    @beside_the_loop
     def model(self, request: Mapping[str, Any], *, call: str | None = None) -> Any:
         """Ask a model through the ledger. `request` is a chat completion request; the answer is its record."""
         call = call or self._call_name("llm")
@@ -111,6 +115,7 @@ class Context:
     def uuid4(self) -> UUID:
         return UUID(self.record("uuid4", lambda: str(UUID(bytes=ports.token_bytes(16), version=4))))
 
+    @beside_the_loop
     def record(self, name: str, function: Callable[[], Any]) -> Any:
         """The JSON value of `function`, computed once: later attempts get the recorded one.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runtime import agents, contract
 from runtime.conf import settings
+from runtime.coroutines import awaited
 from runtime.nodes.base import Node
 from runtime.outcomes import Completed, Failed, Outcome, Retry, Waiting
 
@@ -26,11 +25,5 @@ class FunctionNode(Node):
             if broken is not None:
                 return Failed(broken.as_json())
         inputs = context.evaluate(step.config.get("inputs", {}))
-        result = function(context, **inputs)
-        if inspect.isawaitable(result):
-            result = asyncio.run(_awaited(result))
+        result = awaited(function(context, **inputs), context)
         return result if isinstance(result, Completed | Retry | Failed | Waiting) else Completed(result)
-
-
-async def _awaited(result: Any) -> Any:
-    return await result

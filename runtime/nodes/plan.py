@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from runtime import agents, scopes
+from runtime.coroutines import awaited
 from runtime.graph import Graph, GraphInvalid
 from runtime.nodes.base import Node
 from runtime.nodes.llm import request
@@ -45,9 +44,7 @@ class PlanNode(Node):
 
     def _call(self, step: Step, context: Context) -> Any:
         function = agents.function(step.config["function"])
-        made = function(context, **context.evaluate(step.config.get("inputs", {})))
-        if inspect.isawaitable(made):
-            made = asyncio.run(_awaited(made))
+        made = awaited(function(context, **context.evaluate(step.config.get("inputs", {}))), context)
         return made.build() if isinstance(made, Graph) else made
 
     def _ask(self, step: Step, context: Context) -> Outcome:
@@ -69,7 +66,3 @@ class PlanNode(Node):
 def _told(error: GraphInvalid) -> dict[str, Any]:
     problems = [problem.as_dict() for problem in error.problems]
     return {"type": "GraphInvalid", "message": str(error), "problems": problems}
-
-
-async def _awaited(made: Any) -> Any:
-    return await made
