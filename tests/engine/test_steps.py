@@ -442,3 +442,43 @@ def test_a_recorded_value_that_is_not_json_fails_the_step(worker):
     job = submit(doing(lambda context: context.record("x", lambda: {1})))
     run_once(job, worker)
     assert (job.status, "it.x" in job.error["message"]) == ("failed", True)
+
+
+def test_values_of_an_attempt_that_lost_its_step_are_not_recorded(worker, other, clock, outside):
+    seen = []
+
+    def function(context: Any) -> Any:
+        seen.append(context.random())
+        if context.step.attempt == 1:
+            clock.forward(minutes=1)
+            assert recovery.rescue_lost() == 1
+            other.beat()
+            claim(job, other)
+        return context.tool("lookup", name=str(seen[-1]))
+
+    job = submit(doing(function))
+    run_once(job, worker)
+    assert (outside.effects(), step_of(job).effects.count()) == ([], 0)
+    step_of(job).retry({"type": "E", "message": "let me"})
+    drive_with(job, other)
+    assert job.result["name"] == str(seen[1])
+    assert step_of(job).effects.get().value == seen[1]
+
+
+def test_a_coroutine_step_records_its_values_and_calls_coroutine_tools(worker, clock):
+    seen = []
+
+    async def function(context: Any) -> Any:
+        await asyncio.sleep(0)
+        seen.append((context.random(), context.now()))
+        booked = context.tool("book", room="r")["booked"]
+        if len(seen) == 1:
+            raise ValueError("once")
+        return booked
+
+    job = submit(doing(function))
+    run_once(job, worker)
+    clock.forward(hours=1)
+    assert drive_with(job, worker).result == "r"
+    assert seen[0] == seen[1]
+    assert len(world.effects()) == 1
