@@ -69,7 +69,8 @@ class References:
         return names
 
     def _refuse_unknown(self, names: set[str], path: str) -> None:
-        for name in sorted(names - self.given - self.numbers.keys()):
+        # Asked name by name: a difference with the ids would walk through all of them for each node.
+        for name in sorted(name for name in names - self.given if name not in self.numbers):
             self.report.add(path, "unknown_reference", f"there is no node {name!r} to refer to")
 
     def _spend(self, characters: int, path: str) -> None:
