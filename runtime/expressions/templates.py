@@ -77,7 +77,8 @@ def _fill(text: str, names: Mapping[str, Any]) -> Any:
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # Sorted, because jsonb does not keep the order of keys: a later attempt must read the same text.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def _split(text: str) -> tuple[str | Source, ...]:

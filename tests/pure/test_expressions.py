@@ -171,6 +171,10 @@ def test_a_value_that_cel_cannot_take_is_a_failure_and_not_a_crash() -> None:
         expressions.value_of("a == 1", {"a": {1, 2}})
 
 
+def test_an_object_in_a_text_reads_the_same_in_whatever_order_its_keys_came() -> None:
+    assert evaluate("<${a}>", {"a": {"long": 1, "b": 2}}) == evaluate("<${a}>", {"a": {"b": 2, "long": 1}})
+
+
 @given(st.text("ab$ {}'\"\\x.", max_size=20))
 def test_any_text_has_a_value_or_a_typed_error(text: str) -> None:
     try:
