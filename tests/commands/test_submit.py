@@ -98,7 +98,7 @@ def test_a_signal_is_delivered_once_for_each_dedup_id(driven):
 
 
 def test_a_signal_for_an_approval_or_an_ended_job_is_refused(driven):
-    with pytest.raises(CommandError, match="decided as approvals"):
+    with pytest.raises(CommandError, match="`manage.py approve` decides approvals"):
         said("signal", driven("ask", {"amount": 500}).pk, "approval:ok")
     with pytest.raises(CommandError, match="is completed: it cannot take a signal any more"):
         said("signal", driven("echo").pk, "go")

@@ -1,11 +1,13 @@
 """manage.py startagent: a package with an agent that runs, to make one's own from."""
 
+import keyword
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
+from django.core.management.base import CommandError
 
 from runtime.management.base import AetherisCommand
 
@@ -20,7 +22,7 @@ Run it:
 
   export AETHERIS_APPS={apps}
   ./dev stack                     # in a terminal of its own; one that runs already must be started again
-  ./dev manage submit {name} --input '{{"name": "Ada"}}' --wait 10
+  ./dev manage submit {name} --input '{{"city": "Athens"}}' --wait 30
   ./dev manage trace last
   ./dev manage test {name}        # while the stack runs: the test database is made beside the other one"""
 
@@ -33,6 +35,8 @@ class Command(AetherisCommand):
         parser.add_argument("--directory", help="where to put it (default: ./NAME)")
 
     def answer(self, *, name: str, directory: str | None, **options: Any) -> dict[str, Any]:
+        if keyword.iskeyword(name):
+            raise CommandError(f"{name!r} is a word of Python's own and cannot name a package.")
         target = Path(directory or name)
         if directory:
             target.mkdir(parents=True, exist_ok=True)
