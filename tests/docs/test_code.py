@@ -57,12 +57,12 @@ def place(value: Any) -> str:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What a page declares is forgotten after it."""
-    known = (tools.registry._tools, agents._agents, agents._functions, kinds._kinds)
-    kept = [dict(registry) for registry in known]  # type: ignore[call-overload]
+    known: list[dict[str, Any]] = [tools.registry._tools, agents._agents, agents._functions, kinds._kinds]  # type: ignore[list-item]
+    kept = [dict(registry) for registry in known]
     yield
     for registry, before in zip(known, kept, strict=True):
-        registry.clear()  # type: ignore[attr-defined]
-        registry.update(before)  # type: ignore[attr-defined]
+        registry.clear()
+        registry.update(before)
 
 
 @pytest.fixture
@@ -151,7 +151,11 @@ def test_commands_exist_with_the_options_that_are_shown(block: Block) -> None:
                 continue
             case ["make", *targets]:
                 assert set(targets) <= TARGETS, line
-            case ["./dev", "manage", *rest] | [".venv/bin/python" | "python", "manage.py", *rest] | ["manage.py", *rest]:
+            case (
+                ["./dev", "manage", *rest]
+                | [".venv/bin/python" | "python", "manage.py", *rest]
+                | ["manage.py", *rest]
+            ):
                 _look_at_command(rest, line)
             case ["./dev", target, *_]:
                 assert f"\n{target})" in (ROOT / "dev").read_text() or target in TARGETS, line
@@ -172,8 +176,7 @@ def test_commands_that_the_text_names_exist(document: Page) -> None:
 def _look_at_command(words: list[str], line: str) -> None:
     name, *rest = words
     assert name in get_commands(), line
-    app = get_commands()[name]
-    command = load_command_class(app, name) if isinstance(app, str) else app
+    command = load_command_class(str(get_commands()[name]), name)
     known = command.create_parser("manage.py", name)._option_string_actions
     for option in (word.partition("=")[0] for word in rest if word.startswith("--")):
         assert option in known, f"{line}: manage.py {name} has no {option}"

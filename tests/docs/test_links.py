@@ -37,9 +37,11 @@ def test_files_and_tests_that_are_named_exist(document: Page):
 def test_the_index_leads_to_every_page():
     index = page("docs/README.md")
     linked = {(index.path.parent / link.partition("#")[0]).resolve() for link in index.links}
-    missing = {
-        document.name for document in pages() if document.path.is_relative_to(ROOT / "docs")
-    } - {str(path.relative_to(ROOT)) for path in linked if path.is_relative_to(ROOT)} - {"docs/README.md"}
+    missing = (
+        {document.name for document in pages() if document.path.is_relative_to(ROOT / "docs")}
+        - {str(path.relative_to(ROOT)) for path in linked if path.is_relative_to(ROOT)}
+        - {"docs/README.md"}
+    )
     assert missing == set()
 
 

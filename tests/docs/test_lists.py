@@ -36,7 +36,11 @@ def test_the_lifecycle_page_has_a_line_for_each_arrow_of_a_step():
 
 
 def test_the_lifecycle_page_tells_the_event_of_each_verb():
-    told = {(row[0].strip("`"), codes(row[3])[0]) for row in page("docs/lifecycle.md").rows(under="Step") if codes(row[3])}
+    told = {
+        (row[0].strip("`"), codes(row[3])[0])
+        for row in page("docs/lifecycle.md").rows(under="Step")
+        if codes(row[3])
+    }
     for arrow in states.STEP_ARROWS.values():
         for before in arrow.allowed_from:
             assert (f"{before} → {arrow.to}", arrow.event) in told
@@ -99,9 +103,13 @@ def test_every_event_type_is_documented():
 
 def test_every_address_of_the_api_is_documented():
     described = {"schema/", "docs/", "problems/{slug}"}
-    served = {re.sub(r"<\w+:(\w+)>", r"{\1}", str(url.pattern)) for url in urls.urlpatterns} - described - {""}
+    served = (
+        {re.sub(r"<\w+:(\w+)>", r"{\1}", str(url.pattern)) for url in urls.urlpatterns} - described - {""}
+    )
     rows = page("docs/api.md").rows(under="Addresses")
-    documented = {code.removeprefix("/").replace("{id}", "{job_id}") for row in rows for code in codes(row[1])}
+    documented = {
+        code.removeprefix("/").replace("{id}", "{job_id}") for row in rows for code in codes(row[1])
+    }
     assert {address.replace("ledger/{entry_id}", "ledger/{job_id}") for address in served} == documented
 
 
