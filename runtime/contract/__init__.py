@@ -2,6 +2,7 @@
 
 from runtime.contract.errors import ContractViolated, ReplayDiverged, ToolNotGiven, ValidatorUnusable
 from runtime.contract.findings import Finding, StepValidator
+from runtime.contract.harness import assert_replays
 from runtime.contract.registry import examine, validators, violation
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "StepValidator",
     "ToolNotGiven",
     "ValidatorUnusable",
+    "assert_replays",
     "examine",
     "validators",
     "violation",

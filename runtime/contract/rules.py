@@ -43,12 +43,12 @@ PROCESS = Rule(
 SLEEP = Rule(
     "sleep",
     "holds a worker while nothing happens, and hears no cancel",
-    "`context.wait(seconds)` for a moment, a waiting node with a timeout for longer",
+    "`context.wait(seconds)` for a moment, a `timer` node for longer",
 )
 CONCURRENCY = Rule(
     "concurrency",
     "runs code beside the step, in an order that no attempt repeats",
-    "several steps of the graph, which run side by side",
+    "several steps of the graph, or a `map` node, which run side by side",
 )
 ENVIRONMENT = Rule(
     "environment",
