@@ -4,15 +4,17 @@ A hint leaves after commit, with socket timeouts, one attempt and a circuit brea
 must not block a worker or a request. The sweeper sends again what nobody claimed.
 """
 
+import os
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import structlog
 from celery import current_app
 from django.db import transaction
-from kombu.exceptions import OperationalError as BrokerError
+from kombu.pools import ProducerPool
 
 from runtime.conf import settings
 from runtime.ports import CrashPoint, crash_point
@@ -62,7 +64,9 @@ def hint(released: Iterable[tuple[int, str]]) -> bool:
     for step_id, queue in released:
         by_queue[queue].append(step_id)
     try:
-        with current_app.producer_or_acquire() as producer:
+        with _producers(os.getpid(), current_app.conf.broker_write_url).acquire(
+            block=True, timeout=settings().redis_timeout_seconds
+        ) as producer:
             for queue, ids in by_queue.items():
                 messages = min(len(ids), MOST_MESSAGES)
                 for first in range(messages):
@@ -74,8 +78,25 @@ def hint(released: Iterable[tuple[int, str]]) -> bool:
                         retry=False,
                         ignore_result=True,
                     )
-    except (BrokerError, OSError) as error:
+    except (
+        Exception
+    ) as error:  # which ones there are depends on the transport; the steps are committed already
         breaker.trip()
         logger.warning("hint_not_sent", error=str(error), steps=sum(map(len, by_queue.values())))
         return False
     return True
+
+
+@cache
+def _producers(process: int, broker: str) -> ProducerPool:
+    """Producers that give up soon, where the consumers of this process may be patient. A fork makes its own."""
+    seconds = settings().redis_timeout_seconds
+    connection = current_app.connection_for_write(broker)
+    connection.transport_options = {
+        **(connection.transport_options or {}),
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
+        "retry_on_timeout": False,
+        "max_retries": 0,
+    }
+    return ProducerPool(connection.Pool(settings().threads), limit=settings().threads)
