@@ -215,14 +215,26 @@ class _Folding:
         for key in undone:
             step = self.state.steps[key]
             step.status, step.failures, step.branch = StepStatus.BLOCKED, 0, None
-            step.pending = step.taken = 0
         self.state.ending_as = None
         self.state.status = JobStatus.RUNNING
-        self._count_edges(set(undone))
         self._reopen_scopes(undone)
-        for key in undone:
+        self._redecide()
+
+    def fork(self, header: Header) -> None:
+        """A fork begins with what its origin had done before."""
+        for key, status, branch in header["data"]["copied"]:
+            self.state.steps[key].status, self.state.steps[key].branch = status, branch or None
+        self._redecide()
+
+    def _redecide(self) -> None:
+        """What `aetheris_redecide` does: count the edges of blocked steps from scratch."""
+        blocked = {key for key, step in self.state.steps.items() if step.status == StepStatus.BLOCKED}
+        for key in blocked:
+            self.state.steps[key].pending = self.state.steps[key].taken = 0
+        self._count_edges(blocked)
+        for key in blocked:
             step = self.state.steps[key]
-            if step.status == StepStatus.BLOCKED and (key not in self._has_parents or _is_released(step)):
+            if key not in self._has_parents or _is_released(step):
                 step.status = StepStatus.READY
 
     def _is_undone(self, key: str, step: StepState) -> bool:
@@ -344,6 +356,7 @@ _HANDLERS: dict[str, Callable[[_Folding, Header], None]] = {
     "step_resumed": _Folding.resume,
     "operator_acted": _Folding.operate,
     "job_reopened": _Folding.reopen,
+    "job_forked": _Folding.fork,
     "job_paused": _Folding.pause,
     "job_resumed": _Folding.pause,
     "job_completed": _Folding.end,

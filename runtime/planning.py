@@ -11,7 +11,7 @@ from runtime.exceptions import IdempotencyConflict
 from runtime.graph import TaskGraph
 from runtime.models.base import new_id
 from runtime.rows import Rows
-from runtime.turn import Turn, part
+from runtime.turn import Turn, TurnAnswer, part
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
@@ -45,49 +45,59 @@ def submit(
     on_parent_end: str = "",
 ) -> Job:
     """See `Job.objects.submit`; `graph` is a TaskGraph in wire form instead of an agent's name."""
-    from runtime.models import Job  # the models' verbs end here
-
     request = _request(agent, graph)
     check(input, "input")
     check_text(idempotency_key, "idempotency_key", 255)
-    rows = request.rows
-    digest = hashlib.sha256(
-        chain.canonical([request.agent, request.graph.digest if graph else "", input])
-    ).hexdigest()
+    settings = {"tenant": tenant, "submitted_by": by, "queue": queue or "default", "priority": priority}
+    turn, digest = begin(
+        request, input, {**settings, "idempotency_key": idempotency_key}, parent, on_parent_end
+    )
+    return _submitted(turn.commit(), digest)
+
+
+def begin(
+    request: Request, input: Any, columns: dict[str, Any], parent: Step | None = None, on_parent_end: str = ""
+) -> tuple[Turn, str]:
+    """The turn that makes a job and its plan, and the digest that tells one request from another."""
+    identity = [request.agent, request.graph.digest if request.agent == AD_HOC else "", input]
+    digest = hashlib.sha256(chain.canonical(identity)).hexdigest()
     job_id = new_id()
     turn = Turn(job_id)
     turn.submit(
         {
+            **columns,
             "id": str(job_id),
-            "tenant": tenant,
             "agent": request.agent,
             "agent_version": request.version,
             "graph_digest": request.graph.digest,
             "input": input,
-            "result_template": rows.result_template,
-            "idempotency_key": idempotency_key,
+            "result_template": request.rows.result_template,
             "request_digest": digest,
-            "submitted_by": by,
-            "queue": queue or "default",
-            "priority": priority,
             "parent_step": parent.pk if parent else None,
             "on_parent_end": on_parent_end,
         }
     )
-    turn.add_steps(rows.steps, rows.edges, {request.graph.digest: request.graph.to_json()})
+    graph = request.graph
+    turn.add_steps(request.rows.steps, request.rows.edges, {graph.digest: graph.to_json()})
     facts = {"agent": request.agent, "agent_version": request.version}
     if parent is not None:
         facts |= {"parent": str(parent.job_id), "parent_step": parent.key}
-    turn.event("job_submitted", data=facts, parts=[part("input", input), part("submitter", by)])
-    turn.event("plan_recorded", data={"graph_digest": request.graph.digest, "steps": len(rows.steps)})
-    answer = turn.commit()
-    if "existing" in answer:
-        if answer["request_digest"] != digest:
-            raise IdempotencyConflict(str(idempotency_key), answer["existing"])
-        job = Job.objects.get(pk=answer["existing"])
-        job.is_repeat = True
-        return job
-    return Job.objects.get(pk=job_id)
+    submitter = part("submitter", columns["submitted_by"])
+    turn.event("job_submitted", data=facts, parts=[part("input", input), submitter])
+    turn.event("plan_recorded", data={"graph_digest": graph.digest, "steps": len(request.rows.steps)})
+    return turn, digest
+
+
+def _submitted(answer: TurnAnswer, digest: str) -> Job:
+    from runtime.models import Job  # the models' verbs end here
+
+    if "existing" not in answer:
+        return Job.objects.get(pk=answer["job"])
+    job = Job.objects.get(pk=answer["existing"])
+    if answer["request_digest"] != digest:
+        raise IdempotencyConflict(str(job.idempotency_key), job.pk)
+    job.is_repeat = True
+    return job
 
 
 def _request(agent: str | None, graph: Any) -> Request:

@@ -268,6 +268,10 @@ class Turn:
     ) -> None:
         self._payload.update(steps=steps, edges=edges, blobs=blobs)
 
+    def copy(self, steps: list[dict[str, Any]]) -> None:
+        """Of a fork: steps (key, status, result, branch) that its origin has done."""
+        self._payload["copied"] = steps
+
     def claim(
         self,
         step: int | None = None,

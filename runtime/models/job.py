@@ -193,6 +193,12 @@ class Job(models.Model):
         """
         self._act("reopen", "job_reopened", by, why)
 
+    def fork(self, step_key: str, **changes: Any) -> Job:
+        """A new job from a step on, with the history before it. See `runtime.forks.fork`."""
+        from runtime.forks import fork  # builds on the models
+
+        return fork(self, step_key, **changes)
+
     def signal(
         self, name: str, payload: Any = None, *, dedup_id: str | None = None, sender: str = ""
     ) -> bool:

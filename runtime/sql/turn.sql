@@ -131,23 +131,38 @@ BEGIN
 END $$;
 
 -- statement
--- Puts a failed job back to where it can go on: what failed or was cancelled with it is undecided again, what
--- completed stays completed and what it called stays called. Answers the steps that are ready now. `runtime.fold`
--- does the same from the events.
-CREATE OR REPLACE FUNCTION aetheris_reopen(p_job uuid, p_at timestamptz) RETURNS bigint[] LANGUAGE plpgsql AS $$
+-- Decides the edges of blocked steps anew from what their parents are, and releases what they release. A turn
+-- counts edges down as parents end; this counts from scratch, for a job that was put together from a history.
+CREATE OR REPLACE FUNCTION aetheris_redecide(p_job uuid, p_at timestamptz) RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
   v_ready bigint[];
 BEGIN
-  UPDATE aetheris_step s SET status = 'blocked', finished_at = NULL, failures = 0, branch = NULL, run_after = NULL,
-      resume = CASE WHEN s.open_scopes IS NULL THEN s.resume END, hinted_at = NULL, hints = 0
-    WHERE s.job_id = p_job AND (s.status = 'cancelled' OR s.status = 'failed' AND NOT EXISTS (
-      SELECT 1 FROM aetheris_edge e WHERE e.job_id = p_job AND e.parent_id = s.id AND e."when" = 'failed'));
   UPDATE aetheris_step s SET pending_parents = d.pending, taken_parents = d.taken
     FROM (SELECT e.child_id, (count(*) FILTER (WHERE p.finished_at IS NULL))::int AS pending,
             (count(*) FILTER (WHERE p.status = 'completed' AND (e."when" IS NULL OR e."when" = p.branch)
                                  OR p.status = 'failed' AND e."when" = 'failed'))::int AS taken
           FROM aetheris_edge e JOIN aetheris_step p ON p.id = e.parent_id WHERE e.job_id = p_job GROUP BY e.child_id) d
     WHERE s.job_id = p_job AND s.id = d.child_id AND s.status = 'blocked';
+  WITH ready AS (
+    UPDATE aetheris_step s SET status = 'ready', ready_at = p_at
+      WHERE s.job_id = p_job AND s.status = 'blocked'
+        AND (s.parents = 0 OR s.join_needed IS NULL AND s.pending_parents = 0 AND s.taken_parents > 0
+             OR s.taken_parents >= s.join_needed)
+      RETURNING s.id)
+  SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO v_ready FROM ready;
+  RETURN v_ready;
+END $$;
+
+-- statement
+-- Puts a failed job back to where it can go on: what failed or was cancelled with it is undecided again, what
+-- completed stays completed and what it called stays called. Answers the steps that are ready now. `runtime.fold`
+-- does the same from the events.
+CREATE OR REPLACE FUNCTION aetheris_reopen(p_job uuid, p_at timestamptz) RETURNS bigint[] LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE aetheris_step s SET status = 'blocked', finished_at = NULL, failures = 0, branch = NULL, run_after = NULL,
+      resume = CASE WHEN s.open_scopes IS NULL THEN s.resume END, hinted_at = NULL, hints = 0
+    WHERE s.job_id = p_job AND (s.status = 'cancelled' OR s.status = 'failed' AND NOT EXISTS (
+      SELECT 1 FROM aetheris_edge e WHERE e.job_id = p_job AND e.parent_id = s.id AND e."when" = 'failed'));
   UPDATE aetheris_scope c SET status = 'running', stopping = false, failed = false, error = NULL, unfinished = d.n
     FROM (SELECT scope_id, count(*)::int AS n FROM aetheris_step WHERE job_id = p_job AND finished_at IS NULL
           AND scope_id IS NOT NULL GROUP BY scope_id) d
@@ -161,14 +176,7 @@ BEGIN
       RETURNING s.id, s.tenant, s.key, s.attempt)
   INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, prompt, schema, approvers, opened_at, outcome)
     SELECT tenant, p_job, id, key, attempt, 'scopes', key, '', '{}', '{}', p_at, '' FROM owner;
-  WITH ready AS (
-    UPDATE aetheris_step s SET status = 'ready', ready_at = p_at
-      WHERE s.job_id = p_job AND s.status = 'blocked'
-        AND (s.parents = 0 OR s.join_needed IS NULL AND s.pending_parents = 0 AND s.taken_parents > 0
-             OR s.taken_parents >= s.join_needed)
-      RETURNING s.id)
-  SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO v_ready FROM ready;
-  RETURN v_ready;
+  RETURN aetheris_redecide(p_job, p_at);
 END $$;
 
 -- statement
@@ -303,7 +311,18 @@ BEGIN
         JOIN aetheris_step c ON c.job_id = job.id AND c.key = x.prefix || e.child;
     IF v_json IS NOT NULL THEN
       UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0,
-          next_scope = (turn ->> 'max_parallel')::int, tolerate = (turn ->> 'tolerate')::int, enough = (turn ->> 'enough')::int WHERE id = (turn ->> 'owner')::bigint;
+          next_scope = (turn ->> 'max_parallel')::int, tolerate = (turn ->> 'tolerate')::int, enough = (turn ->> 'enough')::int
+        WHERE id = (turn ->> 'owner')::bigint;
+    END IF;
+    IF turn ? 'copied' THEN
+      -- A fork: what its origin had done before is done here too.
+      UPDATE aetheris_step s SET status = c.status, result = c.result, branch = c.branch, finished_at = now_at
+        FROM jsonb_to_recordset(turn -> 'copied') AS c(key text, status text, result jsonb, branch text)
+        WHERE s.job_id = job.id AND s.key = c.key;
+      PERFORM aetheris_redecide(job.id, now_at);
+      SELECT count(*) FILTER (WHERE s.status = 'ready'), count(*) FILTER (WHERE s.finished_at IS NULL),
+          coalesce(array_agg(s.id ORDER BY s.id) FILTER (WHERE s.status = 'ready'), '{}')
+        INTO d_ready, d_unfinished, released FROM aetheris_step s WHERE s.job_id = job.id;
     END IF;
   END IF;
 

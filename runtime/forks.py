@@ -1,0 +1,112 @@
+"""Forks: a new job from step k on, with the history before it. The original is left as it is.
+
+What was done before step k is copied as results and not done again. What comes after is done anew under keys of
+its own, so a fork says beforehand which effects of the original may happen a second time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from runtime import agents
+from runtime.exceptions import InputInvalid, StepNotFound
+from runtime.models import Blob, Job, LedgerEntry, Step
+from runtime.planning import Request, begin
+from runtime.rows import Rows
+from runtime.states import EntryState, StepStatus
+from runtime.turn import part
+from runtime.values import check
+
+UNCHANGED = object()
+
+COPIED = (StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.FAILED)
+MAY_HAVE_HAPPENED = (
+    EntryState.STARTED,
+    EntryState.ACCEPTED,
+    EntryState.COMMITTED,
+    EntryState.UNKNOWN,
+    EntryState.ABANDONED,
+)
+
+
+@dataclass(frozen=True)
+class ForkPlan:
+    """What a fork would do: steps whose results it takes over, steps it runs, effects that may happen again."""
+
+    step: str
+    copied: list[str]
+    again: list[str]
+    effects: list[dict[str, Any]]
+
+
+def plan(job: Job, step_key: str) -> ForkPlan:
+    """Look before forking. Raises `StepNotFound`, or `InputInvalid` for a step inside a map or plan."""
+    steps = {step.key: step for step in job.steps.filter(scope=None).for_list()}
+    _check_step(job, step_key, steps)
+    after = _downstream(job, step_key)
+    copied = [key for key, step in steps.items() if key not in after and step.status in COPIED]
+    again = [key for key in steps if key not in set(copied)]
+    entries = LedgerEntry.objects.filter(job=job, kind="tool", state__in=MAY_HAVE_HAPPENED).exclude(
+        step__key__in=copied
+    )
+    effects = [
+        {"step": entry.step.key, "tool": entry.name, "state": entry.state, "arguments": entry.arguments}
+        for entry in entries.select_related("step")
+        if not entry.policy.get("read_only")
+    ]
+    return ForkPlan(step_key, copied, again, effects)
+
+
+def fork(job: Job, step_key: str, *, input: Any = UNCHANGED, by: str = "", why: str = "") -> Job:
+    """Begin the fork. `input` replaces the job's input for the steps that run."""
+    planned = plan(job, step_key)
+    given = job.input if input is UNCHANGED else input
+    check(given, "input")
+    graph = agents.parse(
+        Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=job.graph_digest)
+    )
+    request = Request(job.agent, job.agent_version, graph, Rows.of(graph))
+    columns = {
+        "tenant": job.tenant,
+        "submitted_by": by,
+        "queue": job.queue,
+        "priority": job.priority,
+        "idempotency_key": None,
+    }
+    turn, _ = begin(request, given, columns)
+    rows = list(
+        job.steps.filter(key__in=planned.copied, scope=None).values("key", "status", "result", "branch")
+    )
+    turn.copy(rows)
+    data = {
+        "origin": str(job.pk),
+        "origin_seq": job.seq,
+        "step": step_key,
+        "copied": [[row["key"], row["status"], row["branch"] or ""] for row in rows],
+    }
+    turn.event("job_forked", data=data, parts=[part("operator", {"by": by, "why": why})])
+    return Job.objects.get(pk=turn.commit()["job"])
+
+
+def _check_step(job: Job, step_key: str, steps: dict[str, Step]) -> None:
+    if step_key in steps:
+        return
+    if job.steps.filter(key=step_key).exists():
+        raise InputInvalid("step", f"{step_key!r} is inside a map or plan: fork from the step that holds it")
+    raise StepNotFound(f"{step_key!r} in job {job.pk}")
+
+
+def _downstream(job: Job, step_key: str) -> set[str]:
+    """The step and everything that an edge leads to from it."""
+    children: dict[str, list[str]] = defaultdict(list)
+    for parent, child in job.edges.values_list("parent__key", "child__key"):
+        children[parent].append(child)
+    found, open_ = {step_key}, [step_key]
+    while open_:
+        for child in children[open_.pop()]:
+            if child not in found:
+                found.add(child)
+                open_.append(child)
+    return found
