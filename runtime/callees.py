@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,8 +39,8 @@ class Callee(ABC):
     def policy(self) -> Policy: ...
 
     @abstractmethod
-    def send(self, context: Context, key: UUID, arguments: Any) -> Any:
-        """Make the call. What it returns is JSON."""
+    def send(self, context: Context, key: UUID, arguments: Any, deadline: float) -> Any:
+        """Make the call, and have it over by the monotonic `deadline`. What it returns is JSON."""
 
     @property
     def has_verify(self) -> bool:
@@ -71,8 +72,8 @@ class ToolCallee(Callee):
     def policy(self) -> Policy:
         return self.tool.policy
 
-    def send(self, context: Context, key: UUID, arguments: Any) -> Any:
-        return self.tool.call(CallContext(context, str(key)), arguments)
+    def send(self, context: Context, key: UUID, arguments: Any, deadline: float) -> Any:
+        return self.tool.call(CallContext(context, str(key), deadline), arguments)
 
     @property
     def has_verify(self) -> bool:
@@ -102,9 +103,9 @@ class ModelCallee(Callee):
     def policy(self) -> Policy:
         return Policy(read_only=True, timeout=settings().model_timeout_seconds)
 
-    def send(self, context: Context, key: UUID, arguments: Any) -> Any:
+    def send(self, context: Context, key: UUID, arguments: Any, deadline: float) -> Any:
         complete = import_string(settings().model_client)
-        answer = complete(arguments, timeout=min(context.remaining_seconds, self.policy.timeout))
+        answer = complete(arguments, timeout=min(context.remaining_seconds, deadline - time.monotonic()))
         if inspect.isawaitable(answer):
             raise TypeError(f"{settings().model_client} is a coroutine: the model client is a plain function")
         return answer
@@ -119,6 +120,7 @@ class CallContext:
 
     context: Context
     idempotency_key: str
+    deadline: float
 
     @property
     def attempt(self) -> int:
@@ -134,7 +136,9 @@ class CallContext:
 
     @property
     def remaining_seconds(self) -> float:
-        return self.context.remaining_seconds
+        """Until the step's time or the tool's is over. A request must not leave after it: the ledger may by then
+        have been told that it never will."""
+        return min(self.context.remaining_seconds, self.deadline - time.monotonic())
 
     @property
     def cancelled(self) -> bool:

@@ -8,8 +8,9 @@ declaration or by a person, never by a guess. See docs/design/effects.md.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,6 +45,8 @@ class Intent:
     arguments: JSON
     idempotency_key: UUID
     generation: int = 0
+    made: float = field(default_factory=time.monotonic, compare=False)
+    """By the monotonic clock, before `started` is written: the time to send ends no later than the ledger thinks."""
 
     @classmethod
     def make(
@@ -110,6 +113,7 @@ class Invocation:
         self._answer = answer
         """What the ledger said, where the intent rode in the commit that claimed the step."""
         self._repeats_unknown = False
+        self._begun = intent.made
 
     def result(self) -> JSON:
         """The recorded result, or that of a call made now.
@@ -214,12 +218,14 @@ class Invocation:
     def _send(self) -> JSON:
         crash_point(CrashPoint.AFTER_INTENT)
         callee = self.intent.callee
-        # Nothing has been sent yet: a call that could not end before the step's deadline is not begun.
-        if self.context.remaining_seconds <= 0 or self.context.cancelled:
+        deadline = self._begun + callee.policy.timeout
+        # Nothing has been sent yet: a call whose time is over, or its step's, is not begun.
+        out_of_time = min(self.context.remaining_seconds, deadline - time.monotonic()) <= 0
+        if out_of_time or self.context.cancelled:
             self._refused({"type": "NotSent", "message": "cancelled or out of time before the call was sent"})
         self.context.calls_sent += 1
         try:
-            result = callee.send(self.context, self.intent.idempotency_key, self.intent.arguments)
+            result = callee.send(self.context, self.intent.idempotency_key, self.intent.arguments, deadline)
             check(result, f"{callee.name} result")
         except ToolError as refusal:
             told = {**describe(refusal), "permanent": refusal.permanent}
@@ -255,6 +261,7 @@ class Invocation:
 
     def _start_again(self, known: EntryState) -> None:
         """The same key, a new attempt: durable before the first byte, as the first time."""
+        self._begun = time.monotonic()
         data = {"idempotency_key": str(self.intent.idempotency_key), "name": self.intent.callee.name}
         turn = Turn(self.context.step.job_id, worker=self.context.step.worker_id)
         turn.settle(
