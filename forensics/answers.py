@@ -87,8 +87,14 @@ def _fields(schema: Mapping[str, Any], prefix: str) -> list[Field]:
     names = required if isinstance(required, list) else []
     return [
         _field(f"{prefix}-{number}", str(name), rule if isinstance(rule, Mapping) else {}, name in names)
-        for number, (name, rule) in enumerate(properties.items())
+        for number, (name, rule) in enumerate(_in_order(properties, names))
     ]
+
+
+def _in_order(properties: Mapping[str, Any], names: list[Any]) -> list[tuple[str, Any]]:
+    """The required ones first, as `required` lists them: JSONB keeps the order of lists and not that of keys."""
+    rank = {name: place for place, name in enumerate(names) if isinstance(name, str)}
+    return sorted(properties.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
 
 
 def _field(html_name: str, name: str, rule: Mapping[str, Any], required: bool) -> Field:

@@ -14,6 +14,7 @@ MOST_STEPS = 200
 WIDEST_LAYER = 12
 MOST_LAYERS = 40
 LABEL = 18
+PHONE, SHRINKABLE = 800, 1800
 
 WORST_FIRST = (
     StepStatus.FAILED,
@@ -87,6 +88,16 @@ class Drawing:
     width: float
     height: float
     grouped: bool
+
+    @property
+    def is_small(self) -> bool:
+        """Shown at its own size on any screen."""
+        return self.width <= PHONE
+
+    @property
+    def fits(self) -> bool:
+        """A little shrinking makes it fit the page; a wider one is scrolled instead."""
+        return self.width <= SHRINKABLE
 
 
 def draw(job: Job) -> Drawing:

@@ -20,7 +20,7 @@ STEPS_SHOWN = 100
 EVENTS_SHOWN = 50
 OPEN_SHOWN = 20
 
-PAYLOADS = ("input", "result", "error")
+PAYLOADS = ("input", "result")
 
 
 def clipped(column: str) -> Left:

@@ -33,4 +33,5 @@ urlpatterns = [
     path(f"{JOB}/cancel/", job.operate, {"verb": "cancel"}, name="cancel"),
     path(f"{JOB}/pause/", job.operate, {"verb": "pause"}, name="pause"),
     path(f"{JOB}/resume/", job.operate, {"verb": "resume"}, name="resume"),
+    path(f"{JOB}/retry/", job.operate, {"verb": "retry"}, name="retry"),
 ]

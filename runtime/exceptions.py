@@ -36,7 +36,7 @@ class JobFinished(AetherisError):
     """The job has ended, so the request cannot act on it any more."""
 
     def __init__(self, job_id: UUID, status: str, asked: str) -> None:
-        super().__init__(f"Job {job_id} is {status}: it cannot {asked} any more. The request was recorded.")
+        super().__init__(f"Job {job_id} is {status}: it cannot {asked} any more.")
 
 
 class AgentNotFound(AetherisError):

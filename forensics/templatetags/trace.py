@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 SIGNS = {
-    "pending": "○", "blocked": "·", "ready": "○", "running": "◐", "waiting": "◇", "completed": "✓", "failed": "✕",
+    "pending": "○", "blocked": "□", "ready": "○", "running": "◐", "waiting": "◇", "completed": "✓", "failed": "✕",
     "skipped": "↷", "cancelled": "⊘", "paused": "‖", "unknown": "?", "committed": "✓", "refused": "✕", "started": "◐",
     "reserved": "○", "accepted": "◐", "abandoned": "⊘", "compensated": "↶",
 }  # fmt: skip

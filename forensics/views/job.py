@@ -22,8 +22,13 @@ from runtime.api.views.jobs import detail
 from runtime.exceptions import AetherisError, ApprovalInvalid
 from runtime.models import Job, LedgerEntry, Wait
 
-VERBS = {"cancel": Job.cancel, "pause": Job.pause, "resume": Job.resume}
-DONE = {"cancel": "Asked to cancel.", "pause": "Paused.", "resume": "Goes on."}
+VERBS = {"cancel": Job.cancel, "pause": Job.pause, "resume": Job.resume, "retry": Job.retry}
+DONE = {
+    "cancel": "Asked to cancel.",
+    "pause": "Paused.",
+    "resume": "Goes on.",
+    "retry": "Reopened: what failed is tried again.",
+}
 
 
 @page

@@ -19,6 +19,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/cancel", jobs.Cancel.as_view(), name="cancel"),
     path("jobs/<uuid:job_id>/pause", jobs.Pause.as_view(), name="pause"),
     path("jobs/<uuid:job_id>/resume", jobs.Resume.as_view(), name="resume"),
+    path("jobs/<uuid:job_id>/retry", jobs.Retry.as_view(), name="retry"),
     path("approvals", approvals.Inbox.as_view(), name="approvals"),
     path("ledger", ledger.Ledger.as_view(), name="ledger"),
     path("ledger/<int:entry_id>/resolve", ledger.Resolve.as_view(), name="resolve"),

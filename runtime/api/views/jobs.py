@@ -206,6 +206,15 @@ class Resume(Operate):
         return self.operate(request, job_id, Job.resume)
 
 
+class Retry(Operate):
+    @extend_schema(
+        operation_id="jobs_retry", request=serializers.OperateRequest, responses=serializers.JobSummary
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Reopen a failed job from what failed; what completed stays, and no recorded effect is repeated."""
+        return self.operate(request, job_id, Job.retry)
+
+
 def detail(user: Any, job: Job) -> dict[str, Any]:
     """A job as `jobs_get` shows it to a user."""
     return dict(serializers.JobDetail(job, context=_context(user, job, "job")).data)
