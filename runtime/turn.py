@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from types import TracebackType
@@ -268,7 +268,7 @@ class Turn:
     ) -> None:
         self._payload.update(steps=steps, edges=edges, blobs=blobs)
 
-    def copy(self, steps: list[dict[str, Any]]) -> None:
+    def copy(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Of a fork: steps (key, status, result, branch) that its origin has done."""
         self._payload["copied"] = steps
 
