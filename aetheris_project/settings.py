@@ -135,6 +135,7 @@ CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {
     name: {} for name in ("realtime", "default", "background", "heavy")
 }
 CELERY_TASK_CREATE_MISSING_QUEUES = True
+CELERY_WORKER_CONSUMER = "aetheris_project.consumer:Consumer"
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
