@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from runtime import leases
 from runtime.conf import settings
@@ -150,7 +150,7 @@ class Incarnation:
         while not self._stop.wait(pause):
             try:
                 self._beat()
-            except DatabaseError as error:
+            except Exception as error:  # of whatever kind: without a heartbeat every step here is rescued
                 logger.warning("heartbeat_failed", worker=str(self.id), error=str(error).strip())
                 connection.close()
             if self._drain_until is not None and time.monotonic() > self._drain_until:
@@ -210,6 +210,8 @@ class Incarnation:
 
     def _end_drain(self) -> None:
         """The grace time is over: threads that still run keep nothing but their memory."""
-        self.stop()
-        logger.warning("drain_over", worker=str(self.id))
-        os._exit(0)
+        try:
+            self.stop()
+        finally:
+            logger.warning("drain_over", worker=str(self.id))
+            os._exit(0)

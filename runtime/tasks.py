@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 from typing import Any
 
 from celery import shared_task
@@ -25,6 +26,7 @@ from runtime.incarnation import Incarnation
 # One byte of memory that pool children share with their parent: SIGTERM reaches the parent only.
 _draining = mmap.mmap(-1, 1)
 _incarnation: tuple[int, Incarnation] | None = None
+_making = threading.Lock()
 _queues: tuple[str, ...] = ()
 
 
@@ -40,11 +42,14 @@ def run_steps(step_ids: list[int]) -> None:
 def incarnation() -> Incarnation:
     """This process's incarnation: made after a fork, never inherited through it."""
     global _incarnation
-    if _incarnation is None or _incarnation[0] != os.getpid():
-        worker = Incarnation(queues=_queues or settings().queues, drain_requested=lambda: _draining[0] == 1)
-        _incarnation = (os.getpid(), worker)
-        worker.start()
-    return _incarnation[1]
+    with _making:
+        if _incarnation is None or _incarnation[0] != os.getpid():
+            worker = Incarnation(
+                queues=_queues or settings().queues, drain_requested=lambda: _draining[0] == 1
+            )
+            worker.start()  # raises while PostgreSQL is away; then the next hint tries again
+            _incarnation = (os.getpid(), worker)
+        return _incarnation[1]
 
 
 @worker_init.connect
