@@ -84,8 +84,6 @@ def _use_redis(url: str) -> None:
     runtime_settings.cache_clear()
     leases.client.cache_clear()
     current_app.conf["broker_url"] = addresses.broker(url)
-    for holder, kept in ((current_app, "_pool"), (current_app.amqp, "_producer_pool")):
-        setattr(holder, kept, None)  # connections to the broker of before
 
 
 @pytest.fixture
