@@ -35,7 +35,7 @@ from runtime.graph import TaskGraph
 from runtime.incarnation import Incarnation
 from runtime.models import Step
 from runtime.nodes import registry as kinds
-from tests.docs.pages import ROOT, Block, Page, pages
+from tests.docs.pages import ROOT, Block, Page, page, pages
 
 LANGUAGES = {"python", "json", "sh", "text", "yaml", "sql", "ini"}
 STACK = "http://localhost:8000"
@@ -57,7 +57,7 @@ def place(value: Any) -> str:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What a page declares is forgotten after it."""
-    known: list[dict[str, Any]] = [tools.registry._tools, agents._agents, agents._functions, kinds._kinds]  # type: ignore[list-item]
+    known: list[dict[str, Any]] = [tools.registry._tools, agents._agents, agents._functions, kinds._kinds]
     kept = [dict(registry) for registry in known]
     yield
     for registry, before in zip(known, kept, strict=True):
@@ -133,6 +133,12 @@ def test_the_code_of_a_page_runs(
     for value in namespace.values():
         if isinstance(value, httpx.Client):
             value.close()
+
+
+@pytest.mark.parametrize("block", [block for block in page("README.md").blocks if block.title], ids=place)
+def test_startagent_makes_the_agent_of_the_readme(block: Block) -> None:
+    template = ROOT / "runtime" / "management" / "agent_template" / f"{Path(block.title).name}-tpl"
+    assert block.text in template.read_text().replace("{{ app_name }}", "hello")
 
 
 @pytest.mark.parametrize("block", all_blocks("json"), ids=place)
