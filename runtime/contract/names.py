@@ -192,6 +192,9 @@ def name_of(value: Any) -> str | None:
         return value.__name__
     if (known := _ruled_objects(len(sys.modules)).get(id(value))) is not None:
         return known
+    owner = getattr(value, "__self__", None)
+    if owner is not None and not isinstance(owner, ModuleType):
+        return f"{name_of(owner)}.{getattr(value, '__name__', '')}"
     module, qualified = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(module, str) and isinstance(qualified, str):
         return f"{module}.{qualified}"

@@ -16,7 +16,7 @@ from typing import Any
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
-_ALLOW = re.compile(r"#\s*aetheris:\s*(?:allow\s*\[(?P<codes>[^\]]*)\]\s*(?P<reason>.*))?")
+_ALLOW = re.compile(r"#\s*aetheris:\s*(?:allow\s*\[(?P<codes>[^\]]*)\]\s*(?P<reason>[^#]*))?")
 
 
 @dataclass(frozen=True, slots=True)
