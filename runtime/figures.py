@@ -132,10 +132,10 @@ def _steps() -> dict[str, int]:
 
 
 def _workers(now: datetime) -> list[WorkerFigures]:
-    """Those that did not stop in order: the living, and the dead of the last few minutes."""
+    """Those that did not stop in order: the living, and the dead of the last minute."""
     lease = settings().lease_seconds
     shown = Worker.objects.filter(
-        stopped_at__isnull=True, heartbeat_at__gt=DatabaseNow() - timedelta(seconds=lease * 60)
+        stopped_at__isnull=True, heartbeat_at__gt=DatabaseNow() - timedelta(seconds=lease * 12)
     )
     found = []
     for worker in shown.order_by("role", "name", "-started_at"):

@@ -54,9 +54,9 @@ def test_the_demo_holds_what_it_promises_and_ends(checkout: Path):
     report = json.loads((checkout / ".local" / "demo.json").read_text())
     assert (report["held"], report["failure"], report["doctor"]) == (True, "", [])
     jobs = report["jobs"]
-    assert [job["scene"] for job in jobs] == ["small", "killed worker", *["5 at once"] * 5, "approved"]
+    assert [job["scene"] for job in jobs] == ["small", *["5 at once"] * 5, "killed worker", "approved"]
     assert {(job["status"], job["refunds"], job["messages"]) for job in jobs} == {("completed", 1, 1)}
-    killed = jobs[1]
+    killed = jobs[6]
     assert (killed["attempts"], killed["sent"]) == (killed["steps"] + 1, 2)
     assert killed["recovery_seconds"] is not None
     for expected in ("What happened", "killed worker", "doctor: found nothing"):

@@ -4,11 +4,13 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any, Protocol
 
 from examples.refund.demo.judged import Judged, judge, order_of
 from examples.refund.demo.world import Witness
+from runtime.conf import settings
 from runtime.models import Job, Step, Worker
 from runtime.states import JOB_FINISHED, JobStatus
 
@@ -69,7 +71,8 @@ def large(stage: Stage, progress: Progress) -> list[Judged]:
 
 
 def killed(stage: Stage, progress: Progress) -> list[Judged]:
-    """The worker dies after the payment service acted and before its answer was recorded."""
+    """The worker dies after the payment service acted and before its answer was recorded. The other one takes over."""
+    until(lambda: _workers() >= 2, "a second worker")
     job = stage.submit("killed", fault=f".late-{LATE_SECONDS}")
     order_id = order_of(job)
     until(lambda: bool(stage.witness.effects(order_id)), f"the payment service to refund {order_id}")
@@ -112,6 +115,12 @@ def until(met: Callable[[], bool], what: str, patience: float | None = PATIENCE_
                 f"Waited {patience:.0f} s in vain for {what}. `manage.py monitor` shows where it stands."
             )
         sleep(0.05)
+
+
+def _workers() -> int:
+    """How many processes take such steps now."""
+    lease = timedelta(seconds=settings().lease_seconds)
+    return Worker.objects.alive(lease).filter(name__startswith="worker-").count()
 
 
 def _status(job: Job) -> Any:

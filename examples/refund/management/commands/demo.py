@@ -104,7 +104,9 @@ class Demo:
             self.summary.started_seconds = monotonic() - started
             password = _demo_user(self.places.local / "demo_password")
             login = f"[bold]{self._stack.url}[/] (user {USER}, password {password})"
-            self.console.print(f"Everything runs after {self.summary.started_seconds:.1f} s: {login}")
+            self.console.print(
+                f"Everything runs after {self.summary.started_seconds:.1f} s: {login}", soft_wrap=True
+            )
             self._play(by_hand=serve)
             self.summary.seconds = monotonic() - started
             self._tell(login)
@@ -124,8 +126,8 @@ class Demo:
     def _play(self, by_hand: bool) -> None:
         programme: list[tuple[str, Scene]] = [
             ("A small refund", scenes.small),
-            ("A worker killed after the payment", scenes.killed),
             (f"{self._jobs} refunds at once", partial(scenes.many, count=self._jobs)),
+            ("A worker killed after the payment", scenes.killed),
             ("A large refund that a person approves", scenes.large),
         ]
         run = secrets.token_hex(3)
@@ -149,7 +151,7 @@ class Demo:
         self.console.print(f"doctor: {self.summary.problems or 'found nothing'}", markup=False)
         if self.summary.failure:
             self.console.print(self.summary.failure, style="red", markup=False)
-        self.console.print(f"Pages: {login}")
+        self.console.print(f"Pages: {login}", soft_wrap=True)
 
 
 class Bar:
@@ -160,7 +162,7 @@ class Bar:
         self._task = progress.add_task(title, total=1)
 
     def say(self, text: str) -> None:
-        self._progress.console.print(f"  {text}", markup=False)
+        self._progress.console.print(f"  {text}", markup=False, soft_wrap=True)
 
     def advance(self, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total)
