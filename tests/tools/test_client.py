@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from threading import Event, Thread
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.tools import outside
 from tests.tools.outside import Call, Server, answering, client, dripping, reaching, sending, written
 from tools import NotSent, Refused
-from tools.http import AnswerUnreadable, Forbidden, HttpClient, OutcomeUnknown
+from tools.http import AnswerUnreadable, Forbidden, HttpClient, OutcomeUnknown, path
 
 Serve = Callable[..., Server]
 
@@ -48,7 +49,7 @@ def test_a_refused_connection_is_not_sent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
 
-    with pytest.raises(NotSent, match="not sent: ConnectError"):
+    with pytest.raises(NotSent, match="cannot be reached: ConnectError"):
         client(f"http://127.0.0.1:{port}").post(Call(), "/refunds")
 
 
@@ -121,7 +122,7 @@ def test_a_tls_handshake_that_never_ends_is_not_sent(serve: Serve) -> None:
 def test_a_request_that_cannot_be_written_is_not_sent(serve: Serve, options: dict[str, object]) -> None:
     server = serve(answering(200))
 
-    with pytest.raises(NotSent):
+    with pytest.raises(Refused, match="cannot be written"):
         client(server).post(Call(), "/refunds", **options)
     assert server.requests == []
 
@@ -301,6 +302,22 @@ def test_a_path_does_not_lead_out_of_its_service(serve: Serve, path: str) -> Non
     else:
         assert server.requests[0].startswith(b"POST /v1/")
         assert f"127.0.0.1:{server.port}".encode() in server.requests[0]
+
+
+@pytest.mark.parametrize("value", ["../admin", "a/b", "a?b=c", "a#b", "%2e%2e", "ü", "\r\nX: y"])
+def test_a_value_stays_one_segment_of_a_path(serve: Serve, value: str) -> None:
+    server = serve(answering(200))
+
+    client(server).get(Call(), path("orders", value))
+
+    target = server.requests[0].split(b" ")[1].decode()
+    assert (target.count("/"), unquote(target.removeprefix("/orders/"))) == (2, value)
+
+
+@pytest.mark.parametrize("value", ["", ".", ".."])
+def test_a_segment_that_climbs_is_refused(value: str) -> None:
+    with pytest.raises(Refused):
+        path("orders", value)
 
 
 # Redirects

@@ -2,6 +2,7 @@
 
 from tools.http.client import HttpClient
 from tools.http.outcomes import AnswerUnreadable, OutcomeUnknown, StillProcessing
+from tools.http.paths import path
 from tools.http.reach import Forbidden, Reach
 from tools.http.ready import http_tool
 
@@ -13,4 +14,5 @@ __all__ = [
     "Reach",
     "StillProcessing",
     "http_tool",
+    "path",
 ]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+import httpcore
 import httpx
 
 from tools.errors import NotSent, Refused, ToolError
@@ -143,7 +144,9 @@ class HttpClient:
             told = f"{type(error).__name__}: {error}"
             if line.sent:
                 raise OutcomeUnknown(f"{target} was sent, and then: {told}") from error
-            raise NotSent(f"{target} was not sent: {told}") from error
+            if isinstance(error, httpcore.LocalProtocolError):
+                raise Refused(f"{target} cannot be written: {told}") from error
+            raise NotSent(f"{target}: the service cannot be reached: {told}") from error
 
     def _redirected(self, request: httpx.Request, answer: httpx.Response) -> httpx.Request:
         try:

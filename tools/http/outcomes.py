@@ -52,7 +52,7 @@ def judge(
 ) -> httpx.Response:
     """The answer of a call that happened. Raises what the ledger understands of every other one."""
     status = answer.status_code
-    said = f"{answer.request.method} {answer.request.url.copy_with(query=None)} was answered {_said(answer)}"
+    said = _said(answer)
     after = retry_after(answer.headers, now)
     if status in REFUSED or status in also_refused:
         raise Refused(said)
@@ -65,7 +65,7 @@ def judge(
     if not answer.is_success:
         raise OutcomeUnknown(said, status=status, retry_after=after)
     if cut is not None:
-        raise AnswerUnreadable(f"{said}, but the answer was cut short: {cut}", status=status) from cut
+        raise AnswerUnreadable(f"the answer was cut short ({cut}): {said}", status=status) from cut
     return answer
 
 
@@ -107,5 +107,22 @@ def _date(value: str) -> datetime | None:
 
 
 def _said(answer: httpx.Response) -> str:
-    text = " ".join(answer.text.split())[:SHOWN_TEXT]
-    return f"{answer.status_code}: {text}" if text else f"{answer.status_code} {answer.reason_phrase}".strip()
+    what = f"{answer.request.method} {answer.request.url.copy_with(query=None)}"
+    if text := explanation(answer):
+        return f"{text} ({answer.status_code} to {what})"
+    return f"{what} was answered {answer.status_code} {answer.reason_phrase}".rstrip()
+
+
+def explanation(answer: httpx.Response) -> str:
+    """What an answer says for people: the usual fields of a JSON error, else its text, on one line."""
+    try:
+        text = _message(answer.json()) or answer.text
+    except (ValueError, RecursionError):
+        text = answer.text
+    return " ".join(text.split())[:SHOWN_TEXT]
+
+
+def _message(body: Any) -> str | None:
+    while isinstance(body, dict):
+        body = next((body[name] for name in ("error", "message", "detail", "title") if body.get(name)), None)
+    return body if isinstance(body, str) else None
