@@ -6,7 +6,9 @@ connections and processes, whichever library makes them. Neither sees a C functi
 
 from __future__ import annotations
 
+import _thread
 import datetime
+import functools
 import os
 import random
 import re
@@ -46,6 +48,7 @@ BUILTINS: dict[int, tuple[str, Rule]] = {
     },
     id(time.sleep): ("time.sleep", SLEEP),
     id(os.urandom): ("os.urandom", RANDOM),
+    id(_thread.start_new_thread): ("threading.Thread", CONCURRENCY),
 }
 """C functions by identity."""
 
@@ -67,10 +70,16 @@ AUDITED: Mapping[str, Rule] = {
         ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn"),
         PROCESS,
     ),
-    "_thread.start_new_thread": CONCURRENCY,
 }
 """Audit events."""
 
+MEASURES = frozenset({CLOCK, RANDOM, IDENTITY})
+"""Libraries take these for themselves too, for timeouts and names: there they only count in WRAPPERS."""
+WRAPPERS = frozenset({
+    "random", "secrets", "uuid", "datetime", "email", "pendulum", "arrow", "faker",
+    "django.utils.timezone", "django.utils.crypto",
+})  # fmt: skip
+"""Modules that hand the clock and chance on to whoever calls them."""
 UNTOLD = ("runtime", "tools", "logging", "structlog", "asyncio", "asgiref", "importlib", "_frozen_importlib")
 """Packages that may use the clock and the like on behalf of a step: their use does not reach its result."""
 
@@ -139,7 +148,7 @@ class Guard:
         return execute(sql, params, many, context)
 
     def _used(self, name: str, rule: Rule, frame: FrameType | None) -> None:
-        culprit = None if self._pauses else _own(frame)
+        culprit = None if self._pauses else _own(frame, rule)
         if culprit is None:
             return
         file, line = culprit.f_code.co_filename, culprit.f_lineno
@@ -161,17 +170,24 @@ def _method(function: Any) -> tuple[str, Rule] | None:
     return None
 
 
-def _own(frame: FrameType | None) -> FrameType | None:
-    """The innermost frame of code that is no library's; None when a library that may do so stands before it."""
+def _own(frame: FrameType | None, rule: Rule) -> FrameType | None:
+    """The innermost frame of code that is no library's; None when a library stands before it for its own purpose."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] in UNTOLD:
+        package = module.partition(".")[0]
+        if package in UNTOLD:
             return None
-        file = frame.f_code.co_filename
-        if not file.startswith("<") and not os.path.realpath(file).startswith(LIBRARIES):
+        if not _is_library(frame.f_code.co_filename):
             return frame
+        if rule in MEASURES and WRAPPERS.isdisjoint((module, package)):
+            return None
         frame = frame.f_back
     return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_library(file: str) -> bool:
+    return file.startswith("<") or os.path.realpath(file).startswith(LIBRARIES)
 
 
 def _listen() -> None:

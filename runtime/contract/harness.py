@@ -96,8 +96,8 @@ class _Trial:
             ending = _Ending(error=error)
         if guard.violation is not None:
             raise guard.violation
-        if context.divergence is not None:
-            raise context.divergence
+        if context.fault is not None:
+            raise context.fault
         self._check(ending)
         context.finish()
         return ending, context.effects

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic_core import to_jsonable_python
 
@@ -16,7 +16,7 @@ from runtime.chain import canonical
 from runtime.context import Context
 from runtime.contract.errors import ReplayDiverged, ToolNotGiven
 from runtime.contract.guard import Guard
-from runtime.exceptions import CallInDoubt, CallRefused
+from runtime.exceptions import AetherisError, CallInDoubt, CallRefused
 from runtime.invocations import describe
 from runtime.values import check
 from tools import ToolError
@@ -73,7 +73,8 @@ class MemoryContext(Context):
     ) -> None:
         super().__init__(step, names)
         self.effects: list[Recorded] = []
-        self.divergence: ReplayDiverged | None = None
+        self.fault: AetherisError | None = None
+        """What ends the trial, whether or not the step caught it."""
         self._guard = guard
         self._answers = answers or {}
         self._model = model
@@ -127,17 +128,18 @@ class MemoryContext(Context):
         expected = self._replayed[position] if position < len(self._replayed) else None
         if expected is None or expected.effect != effect:
             self._diverge(str(expected.effect) if expected else END, str(effect))
-        return expected  # type: ignore[return-value]  # _diverge raises
+        return expected
 
-    def _diverge(self, expected: str, got: str) -> None:
-        self.divergence = self.divergence or ReplayDiverged(
-            self.step.key, len(self.effects) + 1, expected, got
-        )
-        raise self.divergence
+    def _diverge(self, expected: str, got: str) -> NoReturn:
+        self._end(ReplayDiverged(self.step.key, len(self.effects) + 1, expected, got))
+
+    def _end(self, fault: AetherisError) -> NoReturn:
+        self.fault = self.fault or fault
+        raise self.fault
 
     def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
         if name not in self._answers:
-            raise ToolNotGiven(self.step.key, "tool", name)
+            self._end(ToolNotGiven(self.step.key, "tool", name))
         registered = tools.get(name)
         try:
             return to_jsonable_python(_given(self._answers[name], **arguments))
@@ -150,7 +152,7 @@ class MemoryContext(Context):
 
     def _completion(self, request: dict[str, Any]) -> Any:
         if self._model is None:
-            raise ToolNotGiven(self.step.key, "model", str(request.get("model")))
+            self._end(ToolNotGiven(self.step.key, "model", str(request.get("model"))))
         answer = _given(self._model, request)
         return {"content": answer} if isinstance(answer, str) else answer
 

@@ -1,5 +1,7 @@
 """Waiting, threads and tasks."""
 
+# mypy: ignore-errors
+
 import asyncio
 import concurrent.futures
 import multiprocessing

@@ -1,5 +1,7 @@
 """The process a step happens to run in, and what outlives the step there."""
 
+# mypy: ignore-errors
+
 import itertools
 import os
 import socket

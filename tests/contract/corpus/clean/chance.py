@@ -1,5 +1,7 @@
 """Chance from the context or from a seed, and identities that follow from names."""
 
+# mypy: ignore-errors
+
 import hashlib
 import hmac
 import random

@@ -1,5 +1,7 @@
 """The outside through tools, and the names of libraries that reach it."""
 
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import asyncio
