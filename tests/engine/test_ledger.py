@@ -12,6 +12,7 @@ from runtime import recovery, resolution
 from runtime.exceptions import CallInDoubt, CallRefused, InputInvalid, StaleAttempt
 from runtime.graph import Graph
 from runtime.models import Job, LedgerEntry
+from runtime.outcomes import Waiting
 from runtime.ports import CrashPoint
 from tests.agents_app.world import World
 from tests.engine.driving import (
@@ -641,3 +642,27 @@ def test_a_recorded_answer_is_not_asked_for_again(model, worker, other, outside,
     run_once(job, worker)
     assert drive_with(job, other).result == "first"
     assert len(model.requests) == 1
+
+
+def test_a_step_that_waits_in_doubt_keeps_what_had_woken_it_before(drive, outside):
+    def function(context: Any) -> Any:
+        if context.resume is None:
+            return Waiting("signal", "go")
+        return context.tool("charge", amount=context.resume["payload"])
+
+    outside.after["charge"].append(TimeoutError())
+    job = drive(submit(doing(function)))
+    job.signal("go", 7)
+    assert step_of(drive(job)).waiting_for == DOUBT
+    resolution.resolve(entry_of(job), "absent", by="a", why="b")
+    assert drive(job).result == {"charged": 7}
+
+
+def test_a_step_cannot_wait_for_something_else_over_a_doubt(worker, outside):
+    def function(context: Any) -> Any:
+        with contextlib.suppress(CallInDoubt):
+            context.tool("charge")
+        return Waiting("signal", "go")
+
+    outside.after["charge"].append(TimeoutError())
+    assert run_once(submit(doing(function)), worker).waiting_for == DOUBT

@@ -482,3 +482,32 @@ def test_a_coroutine_step_records_its_values_and_calls_coroutine_tools(worker, c
     assert drive_with(job, worker).result == "r"
     assert seen[0] == seen[1]
     assert len(world.effects()) == 1
+
+
+# Outcomes that cannot be recorded
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Failed({"type": "E", "why": {1}}),
+        Failed("just text"),  # type: ignore[arg-type]
+        Retry({"at": object()}),
+        Completed(1, branch="x" * 101),
+        Waiting("signal", "x" * 256),
+        Waiting("signal", "a\0b"),
+        Waiting("signal", "go", schema={"x": float("nan")}),
+    ],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_an_outcome_that_cannot_be_recorded_fails_the_step_at_once_and_says_why(outcome, worker):
+    job = submit(doing(lambda context: outcome))
+    run_once(job, worker)
+    assert (job.status, job.error["type"], step_of(job).attempt) == ("failed", "InputInvalid", 1)
+    assert job.error["message"].startswith("it ")
+
+
+def test_a_recorded_value_must_have_a_name_that_can_be_kept(worker):
+    job = submit(doing(lambda context: context.record("x" * 201, lambda: 1)))
+    run_once(job, worker)
+    assert (job.status, job.error["type"]) == ("failed", "InputInvalid")
