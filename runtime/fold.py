@@ -307,8 +307,6 @@ class _Folding:
             self.state.steps[key].status = StepStatus.READY
 
     def _decide(self, parent: str, is_taken: Callable[[str | None], bool]) -> None:
-        if self.state.ending_as is not None:
-            return
         for edge in self._children[parent]:
             child = self.state.steps[edge.child_key]
             child.pending -= 1

@@ -221,6 +221,7 @@ DECLARE
   v_stop bigint[] := '{}';     -- scopes that end early: one of their steps failed, or their owner has enough
   closed bigint[];
   v_scope bigint;
+  v_stopping boolean;
   closing boolean := false;  -- a step ended in a way that may leave calls open
 BEGIN
   -- 1. the job -----------------------------------------------------------------------------------------
@@ -343,7 +344,8 @@ BEGIN
       END IF;
       SELECT s.status, s.key, s.attempt, s.scope_id INTO v_old, v_key, v_attempt, v_scope FROM aetheris_step s
         WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
-      IF v_to = 'ready' AND v_scope IS NOT NULL AND (SELECT c.stopping FROM aetheris_scope c WHERE c.id = v_scope) THEN
+      v_stopping := v_scope IS NOT NULL AND (SELECT c.stopping FROM aetheris_scope c WHERE c.id = v_scope);
+      IF v_stopping AND v_to = 'ready' THEN
         v_to := 'cancelled';
         v_type := 'step_cancelled';
       END IF;
@@ -389,7 +391,7 @@ BEGIN
             coalesce(op -> 'wait' -> 'approvers', '{}'),
             coalesce((op -> 'wait' ->> 'until')::timestamptz, now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8)),
             now_at, '');
-        bind := true;
+        bind := bind OR NOT v_stopping;
       ELSE
         d_unfinished := d_unfinished - 1;
         IF v_to = 'completed' AND EXISTS (SELECT 1 FROM aetheris_ledger_entry
@@ -405,17 +407,20 @@ BEGIN
           IF v_scope IS NULL THEN
             job.error := coalesce(job.error, coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key));
             job.ending_as := coalesce(job.ending_as, 'failed');
-          ELSE
+          ELSIF NOT v_stopping THEN
             UPDATE aetheris_scope SET failed = true,
                 error = coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key) WHERE id = v_scope;
             v_stop := v_stop || v_scope;
           END IF;
-        ELSE
+        ELSIF v_to <> 'cancelled' THEN
           e_ids := e_ids || (op ->> 'step')::bigint;
           e_status := e_status || v_to;
           e_branch := e_branch || CASE WHEN v_to = 'failed' THEN 'failed' ELSE op ->> 'branch' END;
           e_digest := e_digest || chain.head;
         END IF;
+      END IF;
+      IF v_stopping THEN
+        v_stop := v_stop || v_scope;  -- a wait or steps that this move has just begun end with the scope
       END IF;
 
     WHEN 'intend' THEN
@@ -561,7 +566,8 @@ BEGIN
   END LOOP;
 
   -- 4. edges ---------------------------------------------------------------------------------------------
-  WHILE cardinality(e_ids) > 0 AND job.ending_as IS NULL LOOP
+  -- Also of a job that is ending: when it is reopened, what its steps decided stands.
+  WHILE cardinality(e_ids) > 0 LOOP
     n_ids := '{}'; n_status := '{}'; n_branch := '{}'; n_digest := '{}';
     FOR r IN
       UPDATE aetheris_step c SET
