@@ -16,7 +16,7 @@ from runtime.callees import ModelCallee, tool_callee
 from runtime.coroutines import Aside, beside_the_loop
 from runtime.invocations import Intent, Invocation, Settlement, settle_alone
 from runtime.narrative import Narrative
-from runtime.values import check
+from runtime.values import check, check_text
 
 if TYPE_CHECKING:
     from runtime.exceptions import CallInDoubt
@@ -123,6 +123,7 @@ class Context:
         """
         ordinal = self._ordinals[f"effect:{name}"]
         self._ordinals[f"effect:{name}"] += 1
+        check_text(name, f"{self.step.key} name of a recorded value", 200)
         recorded = self._load_recorded()
         if (name, ordinal) not in recorded:
             value = function()

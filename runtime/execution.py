@@ -112,7 +112,7 @@ def _step(claimed: dict[str, Any], job: Job) -> Step:
 def run_step(step_id: int, worker: Incarnation) -> int:
     """Claim a step, run it, and go on with the job while that is fair. Returns the number of steps run."""
     crash_point(CrashPoint.BEFORE_CLAIM)
-    answer = claim(step_id, worker.id, held=worker.held_ids())
+    answer = claim(step_id, worker.id, held=worker.held_ids)
     if answer is None:
         return 0
     run: Run | None = Run.begin(answer)
@@ -160,7 +160,7 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
         BaseException
     ) as error:  # a step may raise anything, SystemExit included; it ends the step, not the worker
         outcome = outcome_of(error, step)
-    if context.doubts and not isinstance(outcome, Waiting):
+    if context.doubts and not (isinstance(outcome, Waiting) and outcome.kind == "unknown"):
         outcome = _in_doubt(context.doubts[0], step)
     return context, outcome
 
@@ -228,7 +228,7 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
         turn.claim(
             run.following["id"] if run.following else None,
             queues=worker.queues,
-            held=worker.held_ids(),
+            held=worker.held_ids,
             intent=run.intent.as_operation() if run.intent else None,
         )
     try:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import structlog
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least, Power
 
@@ -193,7 +193,9 @@ def _each(rows: Iterable[T], verb: Callable[[T], None], told: str) -> int:
             verb(row)
         except StaleAttempt:
             continue  # somebody was first, perhaps another sweeper
-        except AetherisError as error:
+        except (OperationalError, InterfaceError):
+            raise  # PostgreSQL is away, not this row at fault
+        except (AetherisError, DatabaseError) as error:
             logger.error("sweep_refused", verb=told, row=row.pk, error=str(error))
             continue
         logger.info("swept", verb=told, row=row.pk)

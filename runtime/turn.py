@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from types import TracebackType
@@ -58,7 +58,7 @@ class Turn:
         self.worker = worker
         self.answer: TurnAnswer = {}
         self._ops: list[dict[str, Any]] = []
-        self._held: Collection[int] = ()
+        self._held: Callable[[], Collection[int]] = tuple
         self._payload: dict[str, Any] = {"log": settings().log_name}
         if step is not None:
             self._payload["step"] = step
@@ -165,12 +165,13 @@ class Turn:
         self.event("plan_recorded", step=step.key, attempt=step.attempt, data=data)
 
     def resume(self, step: Step, resume: dict[str, Any], *, waiting_for: str, optional: bool = False) -> None:
+        """Wake a step. One that waited in doubt keeps what had woken it before."""
         self._move(
             step,
             "resume",
             {"outcome": resume["outcome"]},
             attempt=None,
-            resume=resume,
+            resume=None if resume["outcome"] == "resolved" else resume,
             waiting_for=waiting_for,
             wait_outcome=resume["outcome"],
             optional=optional,
@@ -280,7 +281,7 @@ class Turn:
         queues: Iterable[str] = (),
         with_job: bool = False,
         intent: dict[str, Any] | None = None,
-        held: Collection[int] = (),
+        held: Callable[[], Collection[int]] = tuple,
     ) -> None:
         """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling."""
         self._held = held
@@ -298,10 +299,7 @@ class Turn:
         """Send the turn. Raises `StaleAttempt`, `JobNotFound` or `JobFinished`; then nothing has happened."""
         self._payload["ops"] = self._ops
         try:
-            self.answer = self._call()
-        except ResultNeeded:
-            self._payload.update(self._evaluate_result())
-            self.answer = self._call()
+            self.answer = self._send()
         except (OperationalError, InterfaceError) as lost:
             if connection.in_atomic_block:
                 raise  # the caller's transaction is gone with the connection; only the caller can begin it again
@@ -315,6 +313,13 @@ class Turn:
 
             dispatch.hint_after_commit(released)
         return self.answer
+
+    def _send(self) -> TurnAnswer:
+        try:
+            return self._call()
+        except ResultNeeded:
+            self._payload.update(self._evaluate_result())
+            return self._call()
 
     def _call(self) -> TurnAnswer:
         text = json.dumps(self._payload, separators=(",", ":"), ensure_ascii=False)
@@ -363,7 +368,7 @@ class Turn:
             try:
                 from runtime import recall  # reads rows through the models
 
-                return recall.answer_of(self) or self._call()
+                return recall.answer_of(self) or self._send()
             except (OperationalError, InterfaceError) as error:
                 if time.monotonic() > give_up:
                     raise
@@ -421,7 +426,8 @@ class Turn:
 
     @property
     def held(self) -> Collection[int]:
-        return self._held
+        """What the worker's threads hold by now; asked late, so that no thread takes another's step for its own."""
+        return self._held()
 
 
 def _facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from runtime.exceptions import Permanent
 from runtime.graph import seconds
 from runtime.nodes.base import Node
 from runtime.outcomes import CancelJob, Completed, Failed, Outcome, Waiting
+from runtime.signals import RESERVED
 
 if TYPE_CHECKING:
     from runtime.context import Context
@@ -20,9 +22,12 @@ class WaitNode(Node):
     def run(self, step: Step, context: Context) -> Outcome:
         config = step.config
         if context.resume is None:
+            name = str(context.evaluate(config["signal"]))
+            if name.startswith(RESERVED):
+                raise Permanent(f"{name!r} is a name of the runtime's own; no signal can bear it.")
             return Waiting(
                 kind="signal",
-                name=str(context.evaluate(config["signal"])),
+                name=name,
                 timeout=timedelta(seconds=seconds(config["timeout"])) if "timeout" in config else None,
             )
         if context.resume["outcome"] == "signalled":

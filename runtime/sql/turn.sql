@@ -358,7 +358,8 @@ BEGIN
           run_after = CASE WHEN v_to = 'ready' THEN now_at + make_interval(secs => (op ->> 'after')::float8) END,
           ready_at = CASE WHEN v_to = 'ready' THEN now_at ELSE s.ready_at END,
           waiting_for = CASE WHEN v_to = 'waiting' THEN op -> 'wait' ->> 'kind' || ':' || (op -> 'wait' ->> 'name') ELSE '' END,
-          resume = CASE WHEN v_to = 'ready' THEN coalesce(op -> 'resume', s.resume) WHEN v_to = 'waiting' THEN NULL ELSE s.resume END,
+          resume = CASE WHEN v_to = 'ready' THEN coalesce(op -> 'resume', s.resume) 
+            WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' <> 'unknown' THEN NULL ELSE s.resume END,
           deadline_at = NULL,
           hinted_at = NULL,
           hints = 0,
