@@ -544,6 +544,24 @@ BEGIN
     END CASE;
   END LOOP;
 
+  -- A job put together from a history may hold steps whose edges are dead by now: they are skipped like others.
+  IF turn ? 'copied' OR turn @> '{"ops": [{"op": "job", "verb": "reopen"}]}' THEN
+    FOR r IN SELECT s.id, s.key, s.scope_id FROM aetheris_step s
+        WHERE s.job_id = job.id AND s.status = 'blocked' AND s.parents > 0
+          AND (s.pending_parents = 0 OR s.taken_parents + s.pending_parents < s.join_needed) ORDER BY s.id LOOP
+      UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
+      d_unfinished := d_unfinished - 1;
+      IF r.scope_id IS NOT NULL THEN
+        scopes := scopes || r.scope_id;
+      END IF;
+      chain := aetheris_append(chain, 'step_skipped', r.key, NULL, ARRAY[chain.head], '{}', NULL, NULL, NULL);
+      e_ids := e_ids || r.id;
+      e_status := e_status || 'skipped'::text;
+      e_branch := e_branch || NULL::text;
+      e_digest := e_digest || chain.head;
+    END LOOP;
+  END IF;
+
   -- 3. signals and waits ---------------------------------------------------------------------------------
   WHILE bind AND job.ending_as IS NULL LOOP
     SELECT wt.id, wt.step_id, wt.step_key, wt.attempt, sg.id AS signal_id, sg.payload, sg.digest INTO w
