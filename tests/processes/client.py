@@ -17,6 +17,7 @@ from runtime.states import JOB_FINISHED
 from tests.processes.witness import Witness
 
 PATIENCE = 60.0
+NEEDED = ("postgres", "valkey", "sweeper-1", "worker-1", "worker-2")
 RECOVERY = 8.0
 """Seconds from a kill to the next attempt."""
 
@@ -26,9 +27,10 @@ class NotInTime(AssertionError):
 
 
 class Client:
-    def __init__(self, stack: Supervisor, witness: Witness) -> None:
+    def __init__(self, stack: Supervisor, witness: Witness, recoveries: list[float]) -> None:
         self.stack = stack
         self.witness = witness
+        self.recoveries = recoveries
         self.jobs: list[Job] = []
 
     def submit(self, agent: str, *, priority: int = 0, order: str | None = None, **input: object) -> Job:
@@ -83,7 +85,9 @@ class Client:
     def recovery(self, job: Job, key: str, killed_at: float, attempt: int = 2) -> float:
         """Seconds from the kill to the claim of the next attempt, which has to come in time."""
         self.until_running(job, key, attempt, patience=RECOVERY + 10)
-        return self.claimed_at(job, key, attempt).timestamp() - killed_at
+        took = self.claimed_at(job, key, attempt).timestamp() - killed_at
+        self.recoveries.append(took)
+        return took
 
     def events(self, jobs: Iterable[Job], *types: str) -> list[str]:
         """What of these types was recorded for these jobs."""
@@ -111,17 +115,17 @@ class Client:
         """The process of the stack that runs a step."""
         return self.child(self.worker_of(step).name)
 
-    def wait_whole(self) -> None:
-        """Everything runs, whatever the test before did to it."""
+    def wait_whole(self, *more: str) -> None:
+        """Everything that most tests need runs, whatever the test before did to it."""
         self.resume_all()
         # A worker that was killed a few times is started more and more slowly; here it was no fault of its own.
         self.stack._delays.clear()
-        self.until(self._is_whole, "every process of the stack to run")
+        names = [*NEEDED, *more]
+        self.until(lambda: all(map(self._runs, names)), f"{', '.join(names)} to run")
 
-    def _is_whole(self) -> bool:
-        names = {"postgres", "valkey", "web", "sweeper-1", "worker-1", "worker-2", "heavy-1", "beat"}
-        children = self.stack.children
-        return names <= set(children) and all(child.alive and child.ready() for child in children.values())
+    def _runs(self, name: str) -> bool:
+        child = self.stack.children.get(name)
+        return child is not None and child.alive and child.ready()
 
     def resume_all(self) -> None:
         for child in list(self.stack.children.values()):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 from celery import current_app
@@ -24,6 +25,8 @@ from tests.processes.client import Client
 from tests.processes.outside import agents, tools  # noqa: F401 - what is submitted here has to be known here
 from tests.processes.reports import report
 from tests.processes.witness import Flags, Witness
+
+recoveries: list[float] = []
 
 
 @pytest.fixture(scope="package")
@@ -89,13 +92,23 @@ def _use_redis(url: str) -> None:
 @pytest.fixture
 def client(running_stack: Supervisor, at_the_stack: None, witness: Witness, flags: Flags) -> Iterator[Client]:
     """A whole stack at the beginning, and at the end one in which `doctor` finds nothing."""
-    client = Client(running_stack, witness)
+    client = Client(running_stack, witness, recoveries)
     client.wait_whole()
     yield client
     flags.lower()
     witness.forgive()
     client.resume_all()
     client.settle()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was measured on the way."""
+    if recoveries:
+        figures = " ".join(f"{each:.1f}" for each in sorted(recoveries))
+        terminalreporter.write_line(
+            f"next attempt after kill -9, {len(recoveries)} kills: {figures} s; "
+            f"median {median(recoveries):.1f} s, worst {max(recoveries):.1f} s"
+        )
 
 
 @pytest.hookimpl(wrapper=True)

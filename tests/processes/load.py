@@ -22,7 +22,7 @@ INTERVENTIONS = (
 """What is recorded when somebody had to be taken a step from, or a call went wrong."""
 
 
-def begin(client: Client, *, seconds: float = 1.0, jobs: int = JOBS) -> list[Job]:
+def begin(client: Client, *, seconds: float = 0.5, jobs: int = JOBS) -> list[Job]:
     """Jobs that are under way: some of their steps have ended, most have not."""
     errands = [client.submit("errand", seconds=seconds) for _ in range(jobs)]
     until_done(client, errands, 0.2)

@@ -1,6 +1,5 @@
 """Valkey loses everything, restarts and goes away in the middle of fifty jobs. That costs time and nothing else."""
 
-import os
 import signal
 import time
 
@@ -9,10 +8,12 @@ import pytest
 from runtime.models import Job, Worker
 from runtime.stack.valkey import Valkey
 from runtime.states import JobStatus
-from tests.processes import load
+from tests.processes import LONG, load
 from tests.processes.client import Client
 
-OFF_SECONDS = 60.0 if os.environ.get("AETHERIS_LONG") else 20.0
+OFF_SECONDS = 60.0 if LONG else 20.0
+FROZEN_SECONDS = 8.0
+"""Longer than a lease, and than every timeout."""
 
 
 def test_flushed_in_the_middle(client: Client) -> None:
@@ -26,11 +27,23 @@ def test_flushed_in_the_middle(client: Client) -> None:
     load.assert_untouched(client, jobs)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM] if LONG else [signal.SIGKILL])
 def test_restarted_in_the_middle(client: Client, how: signal.Signals) -> None:
     jobs = load.begin(client)
     client.child("valkey").restart(how)
     client.until_finished(*jobs)
+    load.assert_untouched(client, jobs)
+
+
+def test_frozen_in_the_middle(client: Client) -> None:
+    jobs = load.begin(client)
+    client.child("valkey").pause()
+    began = time.monotonic()
+    late = client.submit("long", seconds=0.1)
+    assert time.monotonic() - began < 3, "whoever submits does not wait for a broker that is silent"
+    client.until(lambda: time.monotonic() > began + FROZEN_SECONDS, "the end of the frost")
+    client.child("valkey").resume()
+    client.until_finished(late, *jobs)
     load.assert_untouched(client, jobs)
 
 

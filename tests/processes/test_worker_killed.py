@@ -8,8 +8,11 @@ from runtime.models import Job
 from runtime.ports import CrashPoint
 from runtime.resolution import Verdict, resolve
 from runtime.states import EntryState, JobStatus, StepStatus
+from tests.processes import LONG
 from tests.processes.client import RECOVERY, Client
 from tests.processes.witness import Flags, Witness
+
+LATER = pytest.mark.skipif(not LONG, reason="the same in another guise; runs with AETHERIS_LONG=1")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +26,7 @@ from tests.processes.witness import Flags, Witness
         # The answer died with the worker. An idempotent tool is asked again, one that can be verified is not.
         ("pay-second", CrashPoint.AFTER_CALL, "call", 2),
         ("notify_verified-second", CrashPoint.AFTER_CALL, "call", 1),
-        ("pay_verified-second", CrashPoint.AFTER_CALL, "call", 1),
+        pytest.param("pay_verified-second", CrashPoint.AFTER_CALL, "call", 1, marks=LATER),
         # The answer is recorded: not even the tool that may be called only once is in doubt.
         ("notify-inside", CrashPoint.AFTER_SETTLE, "call", 1),
         # The step is recorded too, and the next one was claimed with it.
@@ -60,7 +63,12 @@ def test_what_cannot_be_known_waits_for_a_person(
 
 @pytest.mark.parametrize(
     ("agent", "requests"),
-    [("pay-second", 2), ("notify_verified-second", 1), ("pay_verified-second", 1), ("pay-inside", 2)],
+    [
+        ("pay-second", 2),
+        ("pay_verified-second", 1),
+        pytest.param("notify_verified-second", 1, marks=LATER),
+        pytest.param("pay-inside", 2, marks=LATER),
+    ],
 )
 def test_killed_during_the_call_after_it_took_effect(
     client: Client, witness: Witness, agent: str, requests: int

@@ -12,8 +12,8 @@ from tests.processes import load
 from tests.processes.client import RECOVERY, Client
 from tests.processes.witness import Witness
 
-EVIDENCE = {"tool_returned", "tool_reconciled", "step_resumed"}
-"""What may still be recorded of an attempt after the next one has begun."""
+EVIDENCE = {"tool_unknown", "tool_returned", "tool_failed"}
+"""What may still be recorded of an attempt after the next one has begun: how its call ended."""
 
 
 def test_nothing_is_accepted_of_a_worker_that_was_frozen_past_its_lease(
@@ -73,6 +73,7 @@ def test_steps_of_a_killed_worker_are_rescued_though_one_of_its_name_lives(clien
 
 
 def test_a_killed_child_of_the_pool_is_replaced_and_its_step_rescued(client: Client) -> None:
+    client.wait_whole("heavy-1")
     parent = client.child("heavy-1").pid
     job = client.submit("heavy", seconds=300)
     child = client.worker_of(client.until_running(job, "work"))
