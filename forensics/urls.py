@@ -1,6 +1,9 @@
 """Addresses of the pages."""
 
+from typing import Any
+
 from django.contrib.auth.views import LoginView, LogoutView
+from django.templatetags.static import static
 from django.urls import path
 from django.views.generic import RedirectView
 
@@ -8,10 +11,19 @@ from forensics.views import job, lists
 
 app_name = "trace"
 
+
+class Icon(RedirectView):
+    """Where browsers look for it on pages that do not name it."""
+
+    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
+        return static("forensics/icon.svg")
+
+
 JOB = "trace/jobs/<uuid:job_id>"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="trace:jobs"), name="home"),
+    path("favicon.ico", Icon.as_view()),
     path("trace/", RedirectView.as_view(pattern_name="trace:jobs")),
     path(
         "login/",
