@@ -13,6 +13,7 @@ import re
 import shlex
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -38,6 +39,7 @@ from runtime.nodes import registry as kinds
 from tests.docs.pages import ROOT, Block, Page, page, pages
 
 LANGUAGES = {"python", "json", "sh", "text", "yaml", "sql", "ini"}
+PATIENCE_SECONDS = 20.0
 STACK = "http://localhost:8000"
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 OF_THE_SYSTEM = {
@@ -203,9 +205,12 @@ def _manage(line: str, worker: Incarnation) -> None:
 
 
 def _drive(worker: Incarnation) -> None:
-    while ready := list(Step.objects.ready().values_list("id", flat=True)):
-        for step_id in ready:
+    """Runs what is ready, and what will be after a short pause."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while Step.objects.filter(status="ready").exists() and time.monotonic() < give_up:
+        for step_id in Step.objects.ready().values_list("id", flat=True):
             run_step(step_id, worker)
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -216,7 +221,6 @@ def _working(worker: Incarnation) -> Iterator[None]:
     def work() -> None:
         while not ending.wait(0.02):
             _drive(worker)
-        _drive(worker)
         connection.close()
 
     thread = threading.Thread(target=work)
@@ -226,3 +230,4 @@ def _working(worker: Incarnation) -> Iterator[None]:
     finally:
         ending.set()
         thread.join()
+        _drive(worker)
