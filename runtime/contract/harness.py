@@ -18,13 +18,11 @@ from runtime.contract.errors import ReplayDiverged
 from runtime.contract.guard import Guard
 from runtime.contract.recording import Answers, MemoryContext, Recorded, as_stored
 from runtime.contract.registry import violation
-from runtime.outcomes import CancelJob, Completed, Failed, Retry, Waiting
+from runtime.outcomes import Completed, Outcome
 from runtime.values import check
 
 if TYPE_CHECKING:
     from runtime.agents import StepFunction
-
-OUTCOMES = (Completed, Retry, Failed, Waiting, CancelJob)
 
 
 def assert_replays(
@@ -104,7 +102,7 @@ class _Trial:
 
     def _check(self, ending: _Ending) -> None:
         result = ending.value.result if isinstance(ending.value, Completed) else ending.value
-        if not isinstance(result, OUTCOMES):
+        if not isinstance(result, Outcome):
             check(result, f"{self.function.name} result")
 
     def _context(self, attempt: int, guard: Guard, recorded: list[Recorded] | None) -> MemoryContext:

@@ -49,9 +49,9 @@ def _validated(step: StepFunction, path: str) -> Sequence[Finding]:
 def _load(path: str) -> StepValidator:
     try:
         found = import_string(path)
-    except ImportError as error:
+        validator = found() if isinstance(found, type) or not hasattr(found, "validate") else found
+    except (ImportError, TypeError) as error:
         raise ValidatorUnusable(path, str(error)) from error
-    validator = found if hasattr(found, "validate") and not isinstance(found, type) else found()
     if not callable(getattr(validator, "validate", None)):
         raise ValidatorUnusable(path, f"{validator!r} has no `validate(step)`")
     return validator  # type: ignore[no-any-return]
