@@ -1,4 +1,4 @@
-"""cancel, pause, resume, resolve: what an operator does."""
+"""cancel, pause, resume, retry, resolve: what an operator does."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -8,6 +8,7 @@ from runtime.models import Job
 from tests.agents_app.world import world
 from tests.commands.conftest import asked, said
 from tests.engine.driving import drive, statuses
+from tools import Refused
 
 
 def test_several_jobs_are_cancelled_at_once_and_why_is_recorded(driven):
@@ -46,6 +47,18 @@ def test_a_paused_job_starts_nothing_until_it_is_resumed(worker):
     assert drive(job, worker).status == "pending"
     assert asked("resume", job.pk)["jobs"][0]["paused"] is False
     assert drive(job, worker).status == "completed"
+
+
+def test_a_failed_job_is_reopened_from_what_failed(driven, worker):
+    world.before["charge"].append(Refused("the card is blocked"))
+    job = driven("charge", {"amount": 7})
+    assert (job.status, world.effects()) == ("failed", [])
+
+    assert asked("retry", job.pk, "--why", "another card")["jobs"][0]["status"] == "running"
+    assert drive(job, worker).status == "completed"
+    assert len(world.effects()) == 1
+    with pytest.raises(CommandError, match="is completed: it cannot"):
+        said("retry", job.pk)
 
 
 @pytest.fixture
