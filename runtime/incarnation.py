@@ -88,6 +88,7 @@ class Incarnation:
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=settings().heartbeat_seconds * 2)
+        connection.close_if_unusable_or_obsolete()  # idle since the start, perhaps through a PostgreSQL restart
         self.hand_back("the worker stopped")
         with connection.cursor() as cursor:
             cursor.execute(
