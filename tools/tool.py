@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from tools import registry
 from tools.answers import Verdict
 from tools.errors import ToolArgumentsInvalid
+from tools.rates import Rate
 
 
 class ToolContext(Protocol):
@@ -49,6 +50,14 @@ class Policy:
     """How long the outside keeps an idempotency key; later a repeat would be a second effect."""
     timeout: float = 60.0
     """Seconds one call may take."""
+    rate: Rate | None = None
+    """How often it may be called, by all workers together."""
+    max_concurrency: int | None = None
+    """How many calls may be under way at once, in all workers together."""
+
+    def __post_init__(self) -> None:
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise ValueError(f"max_concurrency={self.max_concurrency}: at least one call has to be possible")
 
     def may_repeat(self, age: timedelta) -> bool:
         """Whether a call of unknown outcome, first intended `age` ago, may be made again with its key."""
@@ -151,6 +160,8 @@ def tool(
     idempotent: bool = False,
     key_window: timedelta | None = None,
     timeout: float = 60.0,
+    rate: str | None = None,
+    max_concurrency: int | None = None,
     verify: Verify | None = None,
     version: str = "1",
 ) -> Callable[[Callable[..., Any]], Tool]: ...
@@ -160,6 +171,7 @@ def tool(
     name: str | None = None,
     verify: Verify | None = None,
     version: str = "1",
+    rate: str | None = None,
     **policy: Any,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Declare a tool and register it.
@@ -170,7 +182,8 @@ def tool(
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
-        declared = Tool(name or function.__name__, function, Policy(**policy), verify, version)
+        limits = Policy(rate=Rate.parse(rate) if rate else None, **policy)
+        declared = Tool(name or function.__name__, function, limits, verify, version)
         declared.arguments_model  # noqa: B018 - a signature that cannot be checked is refused at import
         registry.register(declared)
         return declared
