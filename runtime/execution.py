@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 
-from runtime import nodes, policies
+from runtime import endings, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -30,13 +30,13 @@ from runtime.exceptions import (
     StaleAttempt,
 )
 from runtime.expressions import ExpressionFailed, ExpressionInvalid
+from runtime.graph import GraphInvalid, TaskGraph
 from runtime.invocations import Intent, describe, settle_alone
 from runtime.models import Job, Step
 from runtime.models.step import claim
 from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
 from runtime.ports import Crashed, CrashPoint, crash_point
 from runtime.turn import Turn, TurnAnswer
-from runtime.values import check
 from tools import ToolArgumentsInvalid
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ PERMANENT = (
     Permanent,
     ExpressionFailed,
     ExpressionInvalid,
+    GraphInvalid,
     InputInvalid,
     ToolArgumentsInvalid,
     FingerprintMismatch,
@@ -145,15 +146,15 @@ def run_step(step_id: int, worker: Incarnation) -> int:
 def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome]:
     """Run the step's node. Every ending is a value; only a lost claim is an exception."""
     step = run.step
-    context = Context(step, {}, ridden=run.ridden, bindings=run.bindings)
+    # A step of the same name is nearer than what the scope binds.
+    bindings = {name: value for name, value in run.bindings.items() if name not in step.refs}
+    context = Context(step, {}, ridden=run.ridden, bindings=bindings)
     bind(context)
     try:
         node = nodes.get(step.kind)
         context.settle_at_once = not node.settles_with_record
         context.names = run.names(step.refs)
-        outcome = node.run(step, context)
-        if isinstance(outcome, Completed):
-            check(outcome.result, f"{step.key} result")
+        outcome = endings.checked(node.run(step, context), step, context)
     except (StaleAttempt, Crashed):
         raise
     except (
@@ -206,7 +207,7 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
         settlement(turn)
     match outcome:
         case Completed(result, branch, spawn):
-            if spawn is not None:
+            if isinstance(spawn, TaskGraph):  # `endings` has parsed whatever the step gave
                 turn.spawn(step, spawn)
             turn.complete(step, result, branch=branch)
             run.remember(result)

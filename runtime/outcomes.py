@@ -1,10 +1,11 @@
 """What running a step can end in. Every ending is a value, so that recording it is one switch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from runtime.graph import TaskGraph
+from runtime.graph import Graph, TaskGraph
 
 JSON = Any
 
@@ -15,7 +16,7 @@ class Completed:
 
     result: JSON = None
     branch: str | None = None
-    spawn: TaskGraph | None = None
+    spawn: Graph | Mapping[str, Any] | TaskGraph | None = None
     """Steps to add to the job; they are recorded with this step, and the job ends when they have ended too."""
 
 

@@ -134,7 +134,8 @@ class Turn:
     def expand(self, step: Step, expand: Expand) -> None:
         """Park the step over copies of a sub-graph, which are recorded with it and never made again."""
         graph = expand.graph
-        rows = Rows.of(graph, step.refs)
+        bound = expand.bindings[0].keys()
+        rows = Rows.of(graph, {name: key for name, key in step.refs.items() if name not in bound})
         self.add_steps(rows.steps, rows.edges, {graph.digest: graph.to_json()})
         policy = {"max_parallel": expand.max_parallel, "tolerate": expand.tolerate, "enough": expand.enough}
         self._payload.update(
