@@ -62,7 +62,9 @@ def beside_the_loop(method: Callable[Concatenate[Context, P], R]) -> Callable[Co
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return method(context, *args, **kwargs)
-        return context.aside.run(lambda: method(context, *args, **kwargs))
+            pass  # and out of this block: an error of the method must not name this one as its context
+        else:
+            return context.aside.run(lambda: method(context, *args, **kwargs))
+        return method(context, *args, **kwargs)
 
     return called
