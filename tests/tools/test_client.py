@@ -1,5 +1,6 @@
 """The client against real sockets: of every failure it knows whether anything can have happened."""
 
+import gzip
 import json
 import socket
 import time
@@ -29,7 +30,7 @@ def test_a_call_carries_its_key_and_answers_the_result(serve: Serve) -> None:
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /refunds?a=b+c HTTP/1.1" or lines[0] == "POST /refunds?a=b%20c HTTP/1.1"
-    assert {"idempotency-key: key-1", "authorization: bearer t", "accept-encoding: identity"} <= {
+    assert {"idempotency-key: key-1", "authorization: bearer t", "accept-encoding: gzip"} <= {
         line.lower() for line in lines
     }
     assert json.loads(body) == {"amount": 5}
@@ -241,6 +242,31 @@ def test_an_answer_without_end_is_not_read_to_its_end(serve: Serve) -> None:
 
     with pytest.raises(AnswerUnreadable, match="longer than 1,000 bytes"):
         client(serve(endless), max_bytes=1000).post(Call(), "/refunds", json={})
+
+
+def zipped(body: bytes, encoding: str = "gzip") -> outside.Script:
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return sending(head.encode() + body)
+
+
+def test_an_answer_may_be_compressed(serve: Serve) -> None:
+    assert client(serve(zipped(gzip.compress(b"short")))).get(Call(), "/") == "short"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        zipped(gzip.compress(b"x" * 50_000_000)),
+        zipped(gzip.compress(b"cut")[:-9]),
+        zipped(b"not gzip at all"),
+        zipped(gzip.compress(gzip.compress(b"x")), "gzip, gzip"),
+        zipped(b"x", "br"),
+    ],
+    ids=["bomb", "truncated", "lie", "twice", "brotli"],
+)
+def test_a_compressed_answer_that_cannot_be_read_leaves_doubt(serve: Serve, script: outside.Script) -> None:
+    with pytest.raises(AnswerUnreadable):
+        client(serve(script)).post(Call(), "/refunds", json={})
 
 
 def test_nothing_is_remembered_between_calls(serve: Serve) -> None:

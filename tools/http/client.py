@@ -107,7 +107,7 @@ class HttpClient:
         headers = httpx.Headers({"Accept": "application/json, */*;q=0.5", "User-Agent": "aetheris"})
         headers.update(self.headers)
         headers.update(options.pop("headers", None))
-        headers["Accept-Encoding"] = "identity"
+        headers["Accept-Encoding"] = "gzip"
         headers["Connection"] = "close"
         if context is not None and method not in READS:
             headers[self.key_header] = context.idempotency_key

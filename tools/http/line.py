@@ -14,18 +14,12 @@ import httpcore
 import httpx
 
 from tools.errors import NotSent
+from tools.http import bodies
 from tools.http.addresses import Address
 from tools.http.reach import Reach
 
 SocketOptions = Iterable[Any] | None
 WRITE_BYTES = 16_384
-
-
-class AnswerTooLarge(Exception):
-    """The answer is longer than the client may keep."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"the answer is longer than {limit:,} bytes")
 
 
 class Line(httpcore.NetworkBackend):
@@ -56,7 +50,7 @@ class Line(httpcore.NetworkBackend):
                 request.method, url, headers=request.headers.raw, content=request.read()
             ) as answer,
         ):
-            body, cut = _body(answer, max_bytes)
+            body, cut = bodies.read(answer, max_bytes)
         headers = [(name, value) for name, value in answer.headers if name.lower() != b"content-encoding"]
         return httpx.Response(answer.status, headers=headers, content=body, request=request), cut
 
@@ -130,16 +124,3 @@ class Stream(httpcore.NetworkStream):
         if left <= 0:
             raise too_late("the time for this call is over")
         return left
-
-
-def _body(answer: httpcore.Response, max_bytes: int) -> tuple[bytes, Exception | None]:
-    """The status is known by now, so what cuts the body short is told beside it and not instead of it."""
-    body = bytearray()
-    try:
-        for chunk in answer.iter_stream():
-            body += chunk
-            if len(body) > max_bytes:
-                return bytes(body[:max_bytes]), AnswerTooLarge(max_bytes)
-    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-        return bytes(body), error
-    return bytes(body), None
