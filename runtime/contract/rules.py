@@ -200,6 +200,12 @@ def rule_for(dotted: str) -> Rule | None:
     return None
 
 
+def spoken(dotted: str) -> str:
+    """The name that a finding speaks of: `httpx.Client` for `httpx.Client().get().text`."""
+    ruled = next((name for name in _shorter(dotted) if "(" in name and name in RULES), None)
+    return ruled or re.split(r"[(\[]", dotted, maxsplit=1)[0]
+
+
 def _shorter(dotted: str) -> Iterator[str]:
     """The name, then without its last part, and so on; a module's name comes with its dot."""
     yield dotted

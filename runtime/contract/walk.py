@@ -10,7 +10,17 @@ from queue import Queue
 
 from runtime.contract import orm
 from runtime.contract.names import MISSING, Assigned, Module, Opaque, Scope
-from runtime.contract.rules import DATABASE, NETWORK, RANDOM, RULES, STATE, UNLESS_GIVEN, Rule, rule_for
+from runtime.contract.rules import (
+    DATABASE,
+    NETWORK,
+    RANDOM,
+    RULES,
+    STATE,
+    UNLESS_GIVEN,
+    Rule,
+    rule_for,
+    spoken,
+)
 from runtime.contract.source import FunctionNode
 
 MUTATORS = frozenset({
@@ -167,7 +177,7 @@ class Walk(ast.NodeVisitor):
                     self._report(rule, name, node)
                 return True
             if (rule_ := rule_for(f"{name}()")) is not None:
-                self._report(rule_, name, node)
+                self._report(rule_, spoken(name), node)
                 return True
         if orm.writes(node, self.module, self.scope):
             self._report(DATABASE, ast.unparse(node.func), node)
@@ -181,7 +191,7 @@ class Walk(ast.NodeVisitor):
             if name not in RULES and "." not in name:
                 continue
             if (rule := rule_for(name)) is not None and not self._stands_for_module(name):
-                self._report(rule, name, node)
+                self._report(rule, spoken(name), node)
                 return True
             if self._is_module_instance(name, node):
                 return True
