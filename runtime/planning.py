@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runtime import agents, chain
-from runtime.exceptions import IdempotencyConflict
-from runtime.graph import TaskGraph
+from runtime.exceptions import IdempotencyConflict, InputInvalid
+from runtime.graph import TaskGraph, fields
 from runtime.models.base import new_id
 from runtime.rows import Rows
 from runtime.turn import Turn, TurnAnswer, part
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 AD_HOC = "graph"
 """The agent name of jobs whose graph came with the request."""
+TENANT_PATTERN = "[a-z0-9][a-z0-9_-]{0,62}"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,21 @@ def submit(
     request = _request(agent, graph)
     check(input, "input")
     check_text(idempotency_key, "idempotency_key", 255)
+    _check_columns(tenant, by, queue, priority)
     settings = {"tenant": tenant, "submitted_by": by, "queue": queue or "default", "priority": priority}
     turn, digest = begin(
         request, input, {**settings, "idempotency_key": idempotency_key}, parent, on_parent_end
     )
     return _submitted(turn.commit(), digest)
+
+
+def _check_columns(tenant: str, by: str, queue: str | None, priority: int) -> None:
+    if not re.fullmatch(TENANT_PATTERN, tenant):
+        raise InputInvalid("tenant", f"must be up to 63 of a-z, 0-9, '-' and '_', not {tenant[:70]!r}")
+    check_text(by or None, "by", 200)
+    for path, value, field in (("queue", queue, fields.QUEUE), ("priority", priority, fields.PRIORITY)):
+        if value is not None and (wrong := field.check(value)):
+            raise InputInvalid(path, wrong)
 
 
 def begin(

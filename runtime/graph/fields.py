@@ -108,7 +108,7 @@ def _list_of(item: Field, least: int = 0) -> Field:
 def _queue(value: Any) -> str | None:
     if isinstance(value, str) and re.fullmatch(QUEUE_PATTERN, value):
         return None
-    return "must be a queue name of up to 64 letters, digits, '.', '_' or '-'"
+    return "must be a queue name of up to 50 letters, digits, '.', '_' or '-'"
 
 
 def _on_timeout(value: Any) -> str | None:
@@ -119,7 +119,7 @@ def _on_timeout(value: Any) -> str | None:
     return 'must be "fail", "cancel", "continue" or {"value": …}'
 
 
-QUEUE_PATTERN = "^[A-Za-z0-9_.-]{1,64}$"
+QUEUE_PATTERN = "^[A-Za-z0-9_.-]{1,50}$"
 
 ANY = Field({}, lambda value: None)
 TEXT = Field({"type": "string", "minLength": 1}, _text)
