@@ -48,12 +48,18 @@ BUILTINS: dict[int, tuple[str, Rule]] = {
     },
     id(time.sleep): ("time.sleep", SLEEP),
     id(os.urandom): ("os.urandom", RANDOM),
-    id(_thread.start_new_thread): ("threading.Thread", CONCURRENCY),
+    **{
+        id(getattr(_thread, name)): ("threading.Thread", CONCURRENCY)
+        for name in ("start_new_thread", "start_joinable_thread")  # the second since Python 3.13
+        if hasattr(_thread, name)
+    },
 }
 """C functions by identity."""
 
 FUNCTIONS: dict[CodeType, tuple[str, Rule]] = {
-    getattr(uuid, name).__code__: (f"uuid.{name}", IDENTITY) for name in ("uuid1", "uuid4")
+    getattr(uuid, name).__code__: (f"uuid.{name}", IDENTITY)
+    for name in ("uuid1", "uuid4", "uuid6", "uuid7")
+    if hasattr(uuid, name)
 }
 """Python functions by their code."""
 

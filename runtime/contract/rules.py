@@ -119,7 +119,7 @@ RULES: dict[str, Rule | None] = dict(
             "",
             "requests.codes requests.Request requests.structures. requests.utils. requests.auth. "
             "requests.exceptions. httpx.URL httpx.Headers httpx.QueryParams httpx.Limits httpx.codes "
-            "httpx.Request urllib3.util. botocore.exceptions. botocore.config. boto3.dynamodb. "
+            "httpx.Request urllib.request.Request urllib3.util. botocore.exceptions. botocore.config. boto3.dynamodb. "
             "socket.inet_aton socket.inet_ntoa socket.inet_pton socket.inet_ntop socket.htons socket.htonl "
             "socket.ntohs socket.ntohl socket.timeout "
             "socket.error socket.gaierror socket.herror google.cloud.exceptions. django.core.mail.message.",

@@ -13,6 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.parse
+import urllib.request
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urljoin
@@ -60,6 +61,10 @@ def built_url(context, base, **query):
 def built_request(context, url):
     request = httpx.URL(url).copy_with(path="/v2")
     return str(request)
+
+
+def prepared(context, url):
+    return urllib.request.Request(url, method="PUT").get_method()
 
 
 def caught(context):
