@@ -81,7 +81,10 @@ class Step(models.Model):
     # Of a step that expanded into scopes
     open_scopes = models.IntegerField(null=True)
     failed_scopes = models.IntegerField(null=True)
+    running_scopes = models.IntegerField(null=True)
+    max_parallel = models.IntegerField(null=True)
     next_scope = models.IntegerField(null=True)
+    """The first that may not have begun."""
     tolerate = models.IntegerField(null=True)
     """More failed scopes than this end the others."""
     enough = models.IntegerField(null=True)
