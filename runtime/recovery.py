@@ -13,14 +13,14 @@ from datetime import timedelta
 from typing import TypeVar
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, models, transaction
+from django.db import InterfaceError, OperationalError, connection, models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least, Power
 
 from runtime import dispatch, leases, subjobs
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
-from runtime.exceptions import AetherisError, LeaseUnavailable, StaleAttempt
+from runtime.exceptions import LeaseUnavailable, StaleAttempt
 from runtime.execution import run_step
 from runtime.incarnation import Incarnation
 from runtime.models import Job, Step, Wait, Worker
@@ -107,8 +107,8 @@ class Sweeper:
     def _run(self, step_id: int) -> None:
         try:
             run_step(step_id, self.worker)
-        except (DatabaseError, AetherisError) as error:
-            logger.warning("step_not_run", step=step_id, error=str(error))
+        except Exception:  # nobody asks this thread how it went, so it says so itself
+            logger.exception("step_not_run", step=step_id)
             connection.close()
 
 
@@ -195,8 +195,8 @@ def _each(rows: Iterable[T], verb: Callable[[T], None], told: str) -> int:
             continue  # somebody was first, perhaps another sweeper
         except (OperationalError, InterfaceError):
             raise  # PostgreSQL is away, not this row at fault
-        except (AetherisError, DatabaseError) as error:
-            logger.error("sweep_refused", verb=told, row=row.pk, error=str(error))
+        except Exception:  # whatever is wrong with this row, its neighbours are swept
+            logger.exception("sweep_refused", verb=told, row=row.pk)
             continue
         logger.info("swept", verb=told, row=row.pk)
         count += 1
