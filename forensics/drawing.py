@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from django.db.models import Count
+
 from forensics.layout import Key, Layout, Measures, Point, layers_of, place
-from runtime.models import Edge, Job, Step
+from runtime.models import Edge, Job, Scope, Step
 from runtime.states import StepStatus
 
 MOST_STEPS = 200
@@ -37,7 +39,9 @@ class Row:
     kind: str
     status: str
     branch: str | None
-    attempt: int = 1
+    failures: int = 0
+    inside: str = ""
+    """What became of the copies of a sub-graph that the step expanded into."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +104,28 @@ class Drawing:
         return self.width <= SHRINKABLE
 
 
-def draw(job: Job) -> Drawing:
-    """Read the job's steps and edges, and draw them."""
+def draw(job: Job, scope: int | None = None) -> Drawing:
+    """Read the steps and edges of one level, and draw them: the job's own, or those within a scope."""
+    steps = Step.objects.filter(job=job, scope=scope).order_by("id")
+    inside = _inside(list(steps.filter(open_scopes__isnull=False).values_list("id", flat=True)))
     rows = [
-        Row(*values)
-        for values in Step.objects.filter(job=job)
-        .order_by("id")
-        .values_list("id", "key", "kind", "status", "branch", "attempt")
+        Row(pk, key, kind, status, branch, failures, inside.get(pk, ""))
+        for pk, key, kind, status, branch, failures in steps.values_list(
+            "id", "key", "kind", "status", "branch", "failures"
+        )
     ]
-    edges = list(Edge.objects.filter(job=job).order_by("id").values_list("parent_id", "child_id", "when"))
-    return drawing_of(rows, edges)
+    edges = Edge.objects.filter(job=job, parent__scope=scope).order_by("id")
+    return drawing_of(rows, list(edges.values_list("parent_id", "child_id", "when")))
+
+
+def _inside(owners: list[int]) -> dict[int, str]:
+    if not owners:
+        return {}
+    found: dict[int, Counter[str]] = {}
+    counted = Scope.objects.filter(owner__in=owners).order_by().values_list("owner", "status")
+    for owner, status, count in counted.annotate(Count("id")):
+        found.setdefault(owner, Counter())[status] = count
+    return {owner: f"{statuses.total()} × inside" for owner, statuses in found.items()}
 
 
 def drawing_of(rows: Sequence[Row], edges: Sequence[tuple[int, int, str | None]]) -> Drawing:
@@ -154,9 +170,9 @@ def _edge_state(parent: Row, when: str | None) -> str:
 def _box(corner: Point, steps: list[Row]) -> Box:
     first = steps[0]
     if len(steps) == 1:
-        again = f" · attempt {first.attempt}" if first.attempt > 1 else ""
+        told = first.inside or (f"{first.failures} failed" if first.failures else first.status)
         return Box(
-            *corner, first.key, _cut(first.key), first.status, _cut(f"{first.kind}{again}", 24), first.key, False
+            *corner, first.key, _cut(first.key), first.status, _cut(f"{first.kind} · {told}", 24), first.key, False
         )  # fmt: skip
     counted = Counter(row.status for row in steps)
     worst = next(status for status in WORST_FIRST if counted[status])

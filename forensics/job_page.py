@@ -12,7 +12,7 @@ from forensics.answers import AnswerForm
 from forensics.drawing import Drawing, draw
 from runtime import history, permissions
 from runtime.approvals import may_decide
-from runtime.models import Event, EventPart, Job, LedgerEntry, Step, Wait
+from runtime.models import Event, EventPart, Job, LedgerEntry, Scope, Step, Wait
 from runtime.states import EntryState, StepStatus
 
 CLIP = 4000
@@ -64,6 +64,11 @@ class OpenWait:
     error: str = ""
     sent: str = "null"
 
+    @property
+    def child(self) -> str:
+        """The id of the job that a `subjob` waits for."""
+        return self.wait.name.removeprefix("subjob:") if self.wait.kind == "subjob" else ""
+
 
 @dataclass
 class Doubt:
@@ -81,6 +86,7 @@ class StepPanel:
     payloads: list[Payload]
     ledger: list[LedgerEntry]
     waits: list[Wait]
+    scopes: list[Scope]
 
 
 @dataclass
@@ -99,6 +105,7 @@ class JobPage:
     older_than: int | None
     drawing: Drawing
     panel: StepPanel | None
+    scope: Scope | None
     submitter: str
 
     @property
@@ -122,11 +129,18 @@ class Window:
     status: str = ""
     steps_after: int = 0
     events_before: int | None = None
+    scope: int | None = None
+
+    @property
+    def keep(self) -> str:
+        """What addresses that look at something else within the same scope begin with."""
+        return f"scope={self.scope}&" if self.scope else ""
 
 
 def read(job: Job, user: Any, window: Window, forms: dict[int, AnswerForm] | None = None) -> JobPage:
     """`forms` are those that were sent and refused, by wait."""
     payloads_shown = permissions.sees_payloads(user, job)
+    scope = Scope.objects.filter(job=job, pk=window.scope).first() if window.scope else None
     steps, following = _steps(job, window)
     events, older = _events(job, window.events_before, payloads_shown)
     return JobPage(
@@ -142,7 +156,8 @@ def read(job: Job, user: Any, window: Window, forms: dict[int, AnswerForm] | Non
         steps_after=following,
         events=events,
         older_than=older,
-        drawing=draw(job),
+        drawing=draw(job, scope.pk if scope else None),
+        scope=scope,
         panel=_panel(job, window.step, payloads_shown) if window.step else None,
         submitter=permissions.names_of([job.submitted_by]).get(job.submitted_by, job.submitted_by),
     )
@@ -156,6 +171,8 @@ def _job_payloads(job: Job) -> list[Payload]:
 
 def _steps(job: Job, window: Window) -> tuple[list[Step], int | None]:
     rows = Step.objects.for_list().filter(job=job, pk__gt=window.steps_after).select_related("worker")
+    if window.scope:
+        rows = rows.filter(scope=window.scope)
     if window.status in StepStatus.values:
         rows = rows.filter(status=window.status)
     steps = list(rows.order_by("pk")[: STEPS_SHOWN + 1])
@@ -189,7 +206,8 @@ def _events(job: Job, before: int | None, payloads: bool) -> tuple[list[EventRow
 def _waits(job: Job, user: Any, forms: dict[int, AnswerForm]) -> list[OpenWait]:
     signals = permissions.may_signal(user, job)
     found = []
-    for wait in job.waits.filter(closed_at__isnull=True).order_by("id")[:OPEN_SHOWN]:
+    outside = job.waits.filter(closed_at__isnull=True).exclude(kind="scopes")
+    for wait in outside.order_by("id")[:OPEN_SHOWN]:
         form = None
         if wait.kind == "approval" and may_decide(wait, user):
             form = forms.get(wait.pk) or AnswerForm(wait.schema, f"answer-{wait.pk}")
@@ -224,4 +242,5 @@ def _panel(job: Job, key: str, payloads: bool) -> StepPanel | None:
         [Payload(name, text, whole) for name, text in texts if text is not None],
         list(entries[:OPEN_SHOWN]),
         list(waits[:OPEN_SHOWN]),
+        list(step.scopes.order_by("index")[:STEPS_SHOWN]) if step.open_scopes is not None else [],
     )

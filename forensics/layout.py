@@ -3,7 +3,7 @@
 Pure functions. An edge that passes over layers gets a bend in each, so that it runs between the nodes.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,18 +36,26 @@ class Layout:
 
 
 def layers_of(keys: Sequence[Key], edges: Iterable[tuple[Key, Key]]) -> dict[Key, int]:
-    """The longest way from a beginning to each node; `keys` are in topological order."""
-    parents: dict[Key, list[Key]] = defaultdict(list)
+    """The longest way from a beginning to each node, in an order in which parents come first."""
+    children: dict[Key, list[Key]] = defaultdict(list)
+    pending = dict.fromkeys(keys, 0)
     for parent, child in edges:
-        parents[child].append(parent)
-    layer: dict[Key, int] = {}
-    for key in keys:
-        layer[key] = max((layer[parent] + 1 for parent in parents[key] if parent in layer), default=0)
+        children[parent].append(child)
+        pending[child] += 1
+    free = deque(key for key in keys if not pending[key])
+    layer: dict[Key, int] = dict.fromkeys(free, 0)
+    while free:
+        parent = free.popleft()
+        for child in children[parent]:
+            layer[child] = max(layer.get(child, 0), layer[parent] + 1)
+            pending[child] -= 1
+            if not pending[child]:
+                free.append(child)
     return layer
 
 
 def place(keys: Sequence[Key], edges: Sequence[tuple[Key, Key]], measures: Measures | None = None) -> Layout:
-    """Lay out a graph without cycles whose `keys` are in topological order."""
+    """Lay out a graph without cycles."""
     measures = measures or Measures()
     layer = layers_of(keys, edges)
     chains = {edge: _chain(edge, layer) for edge in edges}

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count
 
 from runtime.models import Blob, Event, EventPart, Job, Step
+from runtime.states import StepStatus
 
 Parts = dict[int, dict[str, Any]]
 """Number of an event → name of a part → its value; None where it is withheld."""
@@ -39,9 +40,9 @@ def _parts(job: Job, after: int, last: int, *, payloads: bool) -> Parts:
 
 
 def counts(job: Job) -> dict[str, int]:
-    """Steps by status."""
-    rows = Step.objects.filter(job=job).order_by().values_list("status").annotate(Count("id"))
-    return dict(rows)
+    """Steps by status, in the order of a step's life."""
+    rows = dict(Step.objects.filter(job=job).order_by().values_list("status").annotate(Count("id")))
+    return {status: rows[status] for status in StepStatus.values if status in rows}
 
 
 def graph_of(job: Job) -> dict[str, Any]:

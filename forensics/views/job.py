@@ -179,6 +179,7 @@ def _window(request: HttpRequest) -> Window:
         status=asked.get("status", ""),
         steps_after=_number(asked.get("steps_after")) or 0,
         events_before=_number(asked.get("events_before")),
+        scope=_number(asked.get("scope")),
     )
 
 

@@ -505,3 +505,18 @@ def test_hidden_characters_are_shown_in_the_admin_too(staff, job_of):
     job = job_of("echo", {"text": BIDI})
     page = staff.get(reverse("admin:runtime_job_change", args=[job.pk])).content.decode()
     assert BIDI not in page and json.dumps(BIDI) not in page or "U+202E" in page
+
+
+def test_what_a_map_expanded_into_is_drawn_by_itself(browser_of, job_of):
+    inner = Graph()
+    price = inner.function("price", "say", value="${item}")
+    inner.result(inner.function("check", "say", value=price))
+    graph = Graph()
+    graph.map("each", "${input.items}", inner)
+    job = job_of(None, {"items": [1, 2]}, graph=graph.build())
+    auditor = browser_of("auditor")
+    outer = auditor.get(f"{page_of(job)}?step=each").content.decode()
+    assert "map · 2 × inside" in outer and 'aria-label="each[0].price: completed"' not in outer
+    inside = auditor.get(page_of(job) + found(r'href="[^"]*(\?scope=[^"#]*)', outer)).content.decode()
+    assert 'aria-label="each[0].price: completed"' in inside and "?step=each[1]" not in inside
+    assert auditor.get(f"{page_of(job)}?scope=999999").status_code == 200

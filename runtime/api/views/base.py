@@ -1,6 +1,6 @@
 """What every view shares: who may ask, how bodies are read, and how errors are told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from runtime.api import problems
 from runtime.api.parsers import StrictJSONParser
 from runtime.exceptions import InputInvalid
 from runtime.models import Job
+
+PAYLOADS = ("input", "result", "error", "head", "request_digest")
 
 
 class View(APIView):
@@ -55,8 +57,9 @@ def require(request: Request, permission: str) -> None:
         raise PermissionDenied(f"Your account lacks the permission {permission}.")
 
 
-def job_of(request: Request, job_id: UUID) -> Job:
-    return permissions.visible_job(request.user, job_id)
+def job_of(request: Request, job_id: UUID, *, without: Iterable[str] = PAYLOADS) -> Job:
+    """The job, without columns that may be large and that most views have no use for."""
+    return permissions.visible_job(request.user, job_id, without=without)
 
 
 def number(request: Request, name: str, default: int, most: int) -> int:

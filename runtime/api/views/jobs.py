@@ -99,7 +99,7 @@ class OneJob(View):
     @extend_schema(operation_id="jobs_get", responses=serializers.JobDetail)
     def get(self, request: Request, job_id: UUID) -> Response:
         """One job with its first steps, its open waits, and its steps counted by status."""
-        return Response(detail(request.user, job_of(request, job_id)))
+        return Response(detail(request.user, job_of(request, job_id, without=())))
 
 
 class Steps(View):
