@@ -51,6 +51,8 @@ class Shape:
 class Program(Child):
     """One process that runs our own code."""
 
+    grace = 25.0  # a worker drains for 20 s (AETHERIS["DRAIN_SECONDS"]), then hands back what it holds
+
     def __init__(
         self,
         name: str,
