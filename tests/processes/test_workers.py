@@ -5,10 +5,11 @@ import signal
 import time
 
 import psutil
+import pytest
 
 from runtime.models import Job, Step, Worker
 from runtime.states import EntryState, JobStatus
-from tests.processes import load
+from tests.processes import LONG, load
 from tests.processes.client import RECOVERY, Client
 from tests.processes.witness import Witness
 
@@ -59,6 +60,15 @@ def test_a_worker_that_is_told_to_end_finishes_its_steps(client: Client) -> None
     load.assert_untouched(client, jobs)
     before.refresh_from_db()
     assert before.draining_at and before.stopped_at, "it has said goodbye"
+
+
+@pytest.mark.skipif(not LONG, reason="takes the whole grace time; runs with AETHERIS_LONG=1")
+def test_a_step_that_outlasts_the_grace_time_is_handed_back(client: Client) -> None:
+    job = client.submit("long", seconds=300)
+    client.child_of(client.until_running(job, "work")).restart()
+    client.until_running(job, "work", attempt=2)
+    assert client.events([job], *load.INTERVENTIONS) == ["step_retried work 1"]
+    assert job.steps.get().failures == 0, "nobody's fault"
 
 
 def test_steps_of_a_killed_worker_are_rescued_though_one_of_its_name_lives(client: Client) -> None:

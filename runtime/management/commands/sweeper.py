@@ -12,6 +12,7 @@ import structlog
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 
+from runtime import ports
 from runtime.conf import settings
 from runtime.incarnation import Incarnation
 from runtime.recovery import Sweeper
@@ -61,6 +62,8 @@ class Command(BaseCommand):
 
 
 def _begin() -> Sweeper:
+    if settings().crash_at:
+        ports.crash_hook = ports.kill_at(settings().crash_at)
     worker = Incarnation(role="sweeper")
     worker.start()
     if "AETHERIS_READY_FILE" in os.environ:
