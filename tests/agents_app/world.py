@@ -30,7 +30,7 @@ class World:
     """What the next calls of a tool meet before the outside changed."""
     after: defaultdict[str, deque[Behaviour]] = field(default_factory=lambda: defaultdict(deque))
     """What they meet after it changed, instead of the answer."""
-    verdicts: deque[Verdict | BaseException] = field(default_factory=deque)
+    verdicts: deque[Verdict | BaseException | Callable[[], Verdict]] = field(default_factory=deque)
     """What the next questions of `verify` are answered with; afterwards nobody can tell."""
     asked: list[str] = field(default_factory=list)
     """The keys that `verify` was asked about."""
@@ -62,7 +62,7 @@ class World:
             verdict = self.verdicts.popleft() if self.verdicts else CannotTell()
         if isinstance(verdict, BaseException):
             raise verdict
-        return verdict
+        return verdict() if callable(verdict) else verdict
 
     def effects(self, tool: str | None = None) -> list[Call]:
         """The requests that changed the outside."""

@@ -536,6 +536,57 @@ def test_the_evidence_of_an_attempt_whose_call_was_started_again_by_another_is_r
     assert (entry_of(job).result, entry_of(job).attempt) == ({"sent": "second"}, 2)
 
 
+def test_late_evidence_does_not_settle_a_call_that_a_later_attempt_has_begun_again(
+    worker, other, outside, lose
+):
+    """Attempt 2 has begun the call anew and was lost before it sent: what attempt 1 says is of another request."""
+    job = submit(calling("notify"))
+
+    def function() -> None:
+        lose()
+        other.beat()
+        crashed(job, other, CrashPoint.AFTER_INTENT)
+
+    meanwhile(outside, "notify", function, {"sent": "first"})
+    run_once(job, worker)
+    assert (entry_of(job).state, entry_of(job).attempt) == ("started", 2)
+    lose()
+    assert drive_with(job, worker).status == "completed"
+
+
+def test_an_attempt_that_lost_its_step_begins_no_call(worker, other, outside, lose):
+    def function(context: Any) -> Any:
+        if context.step.attempt == 1:
+            lose()
+            other.beat()
+            claim(job, other)
+        return context.tool("charge")
+
+    job = submit(doing(function))
+    run_once(job, worker)
+    assert (outside.effects(), job.ledger.count()) == ([], 0)
+    step_of(job).complete("done by the other")
+
+
+def test_an_attempt_that_lost_its_step_while_it_asked_begins_the_call_no_second_time(
+    worker, other, outside, lose
+):
+    def asked() -> Absent:
+        lose()
+        other.beat()
+        claim(job, other)
+        return Absent()
+
+    job = submit(calling("transfer"))
+    crashed(job, worker, CrashPoint.AFTER_CALL)
+    lose()
+    worker.beat()
+    outside.verdicts.append(asked)
+    run_once(job, worker)
+    assert (len(outside.effects()), entry_of(job).calls) == (1, 1)
+    step_of(job).fail({"type": "E", "message": "enough"})
+
+
 def test_a_job_cancelled_during_a_call_keeps_what_the_call_did(worker, outside):
     job = submit(calling("charge"))
     meanwhile(outside, "charge", lambda: job.cancel(by="ops"), {"charged": 1})
