@@ -471,11 +471,6 @@ BEGIN
                                op ->> 'data', op ->> 'sd', op -> 'parts', (op ->> 'call') || '#' || (op ->> 'generation'));
 
     WHEN 'effects' THEN
-      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
-        AND s.attempt = (op ->> 'attempt')::int;
-      IF NOT FOUND THEN
-        RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'attempt' USING ERRCODE = 'AE001';
-      END IF;
       -- The fence here too: a lost attempt must not record values that the one after it did not draw.
       PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
         AND s.attempt = (op ->> 'attempt')::int;
