@@ -81,18 +81,21 @@ class Sweeper:
             logger.warning("sweep_gap", seconds=round(now - self._last, 1))
 
     def _hint_ready(self) -> tuple[int, int]:
-        wanted = list(unhinted().values_list("id", "queue")[:BATCH])
-        if not wanted:
-            return 0, 0
-        try:
-            depths = leases.queue_depths({queue for _, queue in wanted})
-        except LeaseUnavailable:
-            return 0, self._run_here([step_id for step_id, _ in wanted])
-        fresh = [(step_id, queue) for step_id, queue in wanted if depths[queue] < FULL_QUEUE]
-        if fresh and not dispatch.hint(fresh):
-            return 0, self._run_here([step_id for step_id, _ in fresh])
-        _note_hints([step_id for step_id, _ in fresh])
-        return len(fresh), 0
+        full: set[str] = set()
+        while wanted := list(unhinted().exclude(queue__in=full).values_list("id", "queue")[:BATCH]):
+            ids = [step_id for step_id, _ in wanted]
+            try:
+                depths = leases.queue_depths({queue for _, queue in wanted})
+            except LeaseUnavailable:
+                return 0, self._run_here(ids)
+            if overfull := {queue for queue, depth in depths.items() if depth >= FULL_QUEUE}:
+                full |= overfull  # what waits for these must not hide the steps of others
+                continue
+            if not dispatch.hint(wanted):
+                return 0, self._run_here(ids)
+            _note_hints(ids)
+            return len(ids), 0
+        return 0, 0
 
     def _run_here(self, step_ids: list[int]) -> int:
         """No hint can be sent: run what is ready, with as many threads as this process has."""

@@ -341,6 +341,17 @@ def test_a_full_queue_is_not_filled_further(sweeper, clock):
     assert depth() == recovery.FULL_QUEUE
 
 
+def test_steps_for_a_full_queue_do_not_hide_those_of_another(sweeper, clock, monkeypatch):
+    monkeypatch.setattr(recovery, "BATCH", 2)
+    for queue in ("background", "background", "background", "default"):
+        Job.objects.submit("echo", queue=queue)
+    forget_hints()
+    leases.client().rpush("aetheris:background", *["{}"] * recovery.FULL_QUEUE)
+    clock.forward(seconds=5)
+    assert sweeper.sweep().hinted == 1
+    assert depth() == 1
+
+
 def test_steps_of_a_paused_job_are_not_hinted(sweeper, clock):
     job = Job.objects.submit("echo")
     job.pause()
