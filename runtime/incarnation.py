@@ -65,6 +65,8 @@ class Incarnation:
         default_factory=lambda: os.environ.get("AETHERIS_PROCESS") or f"{socket.gethostname()}:{os.getpid()}"
     )
     id: UUID = field(default_factory=new_id)
+    threads: int = field(default_factory=lambda: settings().threads)
+    """How many steps it runs at once."""
     drain_requested: Callable[[], bool] = lambda: False
     """Asked at each heartbeat: pool children learn of a SIGTERM to their parent this way."""
 
@@ -204,7 +206,7 @@ class Incarnation:
         """Threads that never returned from steps taken from them: with too many, a fresh process does better."""
         limit = time.monotonic() - settings().lease_seconds
         stuck = sum(1 for one in held.values() if one.lost_since is not None and one.lost_since < limit)
-        if stuck >= max(1, settings().threads // 2) and not self.draining:
+        if stuck >= max(1, self.threads // 2) and not self.draining:
             logger.error("worker_stuck", worker=str(self.id), threads=stuck)
             self.drain()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -28,6 +28,8 @@ _draining = mmap.mmap(-1, 1)
 _incarnation: tuple[int, Incarnation] | None = None
 _making = threading.Lock()
 _queues: tuple[str, ...] = ()
+_threads = 1
+"""How many steps this process runs at once: one in a pool child."""
 
 
 @shared_task(name=RUN_STEPS, ignore_result=True)
@@ -45,7 +47,9 @@ def incarnation() -> Incarnation:
     with _making:
         if _incarnation is None or _incarnation[0] != os.getpid():
             worker = Incarnation(
-                queues=_queues or settings().queues, drain_requested=lambda: _draining[0] == 1
+                queues=_queues or settings().queues,
+                threads=_threads,
+                drain_requested=lambda: _draining[0] == 1,
             )
             worker.start()  # raises while PostgreSQL is away; then the next hint tries again
             _incarnation = (os.getpid(), worker)
@@ -62,7 +66,9 @@ def _remember_queues(sender: Any = None, **kwargs: object) -> None:
 
 @worker_ready.connect
 def _start_in_parent(sender: Any = None, **kwargs: object) -> None:
+    global _threads
     if "prefork" not in type(sender.pool).__module__:  # a thread pool: this process runs the steps
+        _threads = sender.pool.limit
         incarnation()
 
 

@@ -1,5 +1,8 @@
 """The sweep: what was lost moves again, what lives is left alone, and Redis may lose everything."""
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -359,6 +362,25 @@ def test_steps_of_a_paused_job_are_not_hinted(sweeper, clock):
     assert sweeper.sweep().hinted == 0
     job.resume()
     job.cancel()
+
+
+def test_a_worker_with_half_of_its_threads_stuck_makes_room_for_a_fresh_one(other, settings, monkeypatch):
+    settings.AETHERIS = {**settings.AETHERIS, "LEASE_SECONDS": 0.01}
+    ended = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: ended.append(number))
+    worker = StillWorker(threads=4)
+    worker.start()
+    steps = [claim(Job.objects.submit("echo"), worker, "echo") for _ in range(2)]
+    with worker.holding(steps[0]), worker.holding(steps[1]):
+        for number, step in enumerate(steps):
+            step.rescue()
+            worker.beat()  # learns that the step is not its own any more
+            time.sleep(0.02)
+            worker.beat()
+            assert ended == [signal.SIGTERM] * number
+    for step in steps:
+        drive_with(step.job, other)
+    worker.stop()
 
 
 # While Redis is away

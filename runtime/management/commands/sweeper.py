@@ -31,7 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
-            with_worker = Incarnation(role="sweeper")
+            with_worker = Incarnation(role="sweeper", threads=settings().sweeper_threads)
             with_worker.start()
             self.stdout.write(str(Sweeper(with_worker).sweep()))
             with_worker.stop()
@@ -64,7 +64,7 @@ class Command(BaseCommand):
 def _begin() -> Sweeper:
     if settings().crash_at:
         ports.crash_hook = ports.kill_at(settings().crash_at)
-    worker = Incarnation(role="sweeper")
+    worker = Incarnation(role="sweeper", threads=settings().sweeper_threads)
     worker.start()
     if "AETHERIS_READY_FILE" in os.environ:
         Path(os.environ["AETHERIS_READY_FILE"]).touch()
