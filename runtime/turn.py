@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from runtime import chain, ports
+from runtime import chain, dispatch, ports
 from runtime.conf import settings
 from runtime.exceptions import AetherisError, JobFinished, JobNotFound, ResultNeeded, StaleAttempt
 from runtime.expressions import ExpressionFailed
@@ -37,6 +37,7 @@ TurnAnswer = dict[str, Any]
 """What the gate answers: job, seq, status, answers, and where there are any: claimed, entry, released."""
 
 RECONNECT_SECONDS = 120.0
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 def part(name: str, value: Any) -> chain.Part:
@@ -302,6 +303,8 @@ class Turn:
         try:
             self.answer = self._send()
         except (OperationalError, InterfaceError) as lost:
+            if not _may_pass(lost):
+                raise
             if connection.in_atomic_block:
                 raise  # the caller's transaction is gone with the connection; only the caller can begin it again
             self.answer = self._recover(lost)
@@ -310,8 +313,6 @@ class Turn:
 
             subjobs.report_after_commit(UUID(self.answer["job"]))
         if released := self.answer.get("released"):
-            from runtime import dispatch  # dispatch needs the models that build on turns
-
             dispatch.hint_after_commit(released)
         return self.answer
 
@@ -371,7 +372,7 @@ class Turn:
 
                 return recall.answer_of(self) or self._send()
             except (OperationalError, InterfaceError) as error:
-                if time.monotonic() > give_up:
+                if time.monotonic() > give_up or not _may_pass(error):
                     raise
                 lost = error
 
@@ -429,6 +430,15 @@ class Turn:
     def held(self) -> Collection[int]:
         """What the worker's threads hold by now; asked late, so that no thread takes another's step for its own."""
         return self._held()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same turn may succeed later: the connection is gone, or the server was busy or in a deadlock.
+
+    The classes are those of PostgreSQL's error codes: 08 connection, 40 rollback, 53 resources, 57 operator.
+    """
+    code = getattr(error.__cause__, "sqlstate", None)
+    return code is None or code == LOCK_NOT_AVAILABLE or code[:2] in ("08", "40", "53", "57")
 
 
 def _facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:
