@@ -70,6 +70,13 @@ class Sweeper:
         self._last = time.monotonic()
         return swept
 
+    def end(self) -> None:
+        """Steps that run here finish within the grace time; past it the heartbeat hands them back and ends us."""
+        self.worker.drain()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self.worker.stop()
+
     def _notice_gap(self) -> None:
         """After a gap of our own, such as an outage of PostgreSQL, every worker's row is old: wait a lease time."""
         now = time.monotonic()
@@ -112,7 +119,8 @@ class Sweeper:
             run_step(step_id, self.worker)
         except Exception:  # nobody asks this thread how it went, so it says so itself
             logger.exception("step_not_run", step=step_id)
-            connection.close()
+        finally:
+            connection.close()  # this thread may not be needed again for days
 
 
 def rescue_lost() -> int:

@@ -417,6 +417,20 @@ def test_while_no_hint_can_be_sent_the_sweeper_runs_the_steps_itself(sweeper, cl
     assert job.result == 5
 
 
+def test_a_sweeper_that_is_told_to_end_lets_its_step_finish(sweeper, clock):
+    job = submit(doing(lambda context: time.sleep(0.3)))
+    clock.forward(seconds=2)
+    dispatch.breaker.trip()
+    assert sweeper.sweep().run_here == 1
+    while not sweeper.worker.held_ids():
+        time.sleep(0.01)
+    sweeper.end()
+    sweeper._pool = None
+    job.refresh_from_db()
+    assert job.status == "completed"
+    assert "step_retried" not in told(job)
+
+
 def test_a_job_is_accepted_and_run_while_redis_is_away(redis_away, worker):
     dispatch.breaker.trip()
     job = Job.objects.submit("charge", {"amount": 1})

@@ -31,10 +31,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
-            with_worker = Incarnation(role="sweeper", threads=settings().sweeper_threads)
-            with_worker.start()
-            self.stdout.write(str(Sweeper(with_worker).sweep()))
-            with_worker.stop()
+            sweeper = _begin()
+            self.stdout.write(str(sweeper.sweep()))
+            sweeper.end()
             return
         self._run()
 
@@ -57,8 +56,7 @@ class Command(BaseCommand):
                 connection.close()
                 ending.wait(settings().sweep_seconds)
         if sweeper:
-            sweeper.worker.drain()
-            sweeper.worker.stop()
+            sweeper.end()
 
 
 def _begin() -> Sweeper:
