@@ -144,8 +144,8 @@ def wake_due() -> int:
 
 def settle_subjobs() -> int:
     """Ends that a crash kept from their parents are told now, and children of ended parents are asked to end."""
-    told = _each(Job.objects.unreported().select_related("parent_step")[:BATCH], subjobs.report, "reported")
-    orphans = Job.objects.orphaned()[:BATCH]
+    told = _each(Job.objects.unreported()[:BATCH], subjobs.report, "reported")
+    orphans = Job.objects.orphaned().for_list()[:BATCH]
     return told + _each(
         orphans, lambda job: job.cancel(by="sweeper", why="its parent ended"), "orphan_cancelled"
     )

@@ -6,6 +6,7 @@ end reaches the parent as a signal, once, delivered by a second turn. What a cra
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.db import transaction
 
 from runtime import planning
 from runtime.clock import DatabaseNow
+from runtime.exceptions import JobFinished
 from runtime.models import Job
 
 if TYPE_CHECKING:
@@ -36,9 +38,7 @@ def begin(step: Step, agent: str, input: Any, *, on_parent_end: str) -> Job:
 
 
 def report_after_commit(job_id: UUID) -> None:
-    transaction.on_commit(
-        lambda: report(Job.objects.select_related("parent_step").get(pk=job_id)), robust=True
-    )
+    transaction.on_commit(lambda: report(Job.objects.with_parent().get(pk=job_id)), robust=True)
 
 
 def report(child: Job) -> None:
@@ -54,5 +54,6 @@ def report(child: Job) -> None:
 
 def cancel_children(job: Job, *, by: str) -> None:
     """Ask the subjobs of a job to end with it, unless they were begun to outlive it."""
-    for child in Job.objects.filter(parent_step__job=job, on_parent_end="cancel", finished_at__isnull=True):
-        child.cancel(by=by, why=f"its parent {job.pk} was cancelled")
+    for child in Job.objects.unfinished().filter(parent_step__job=job, on_parent_end="cancel").for_list():
+        with suppress(JobFinished):  # it ended meanwhile
+            child.cancel(by=by, why=f"its parent {job.pk} was cancelled")

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 class JobQuerySet(models.QuerySet["Job"]):
     def unreported(self) -> JobQuerySet:
         """Subjobs that have ended and whose parent may not know."""
-        return self.finished().filter(parent_step__isnull=False, reported_at__isnull=True)
+        return self.finished().filter(parent_step__isnull=False, reported_at__isnull=True).with_parent()
+
+    def with_parent(self) -> JobQuerySet:
+        """Subjobs with what a parent is told of them, and no payloads."""
+        return self.select_related("parent_step").only("status", "head", "parent_step__job")
 
     def orphaned(self) -> JobQuerySet:
         """Subjobs that go on though what they were for has ended, and that were not meant to."""
