@@ -16,6 +16,7 @@ from runtime.callees import ModelCallee, tool_callee
 from runtime.coroutines import Aside, beside_the_loop
 from runtime.invocations import Intent, Invocation, Settlement, settle_alone
 from runtime.narrative import Narrative
+from runtime.outages import wait_out
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ class Context:
     def _load_recorded(self) -> dict[tuple[str, int], Any]:
         if self._recorded is None:
             # A first attempt has recorded nothing yet.
-            rows = self.step.effects.values_list("name", "ordinal", "value") if self.step.attempt > 1 else ()
+            read = self.step.effects.values_list("name", "ordinal", "value")
+            rows = wait_out(lambda: list(read.all())) if self.step.attempt > 1 else []
             self._recorded = {(name, ordinal): value for name, ordinal, value in rows}
         return self._recorded

@@ -34,6 +34,7 @@ from runtime.graph import GraphInvalid, TaskGraph
 from runtime.invocations import Intent, describe, settle_alone
 from runtime.models import Job, Step
 from runtime.models.step import claim
+from runtime.outages import wait_out
 from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
 from runtime.ports import Crashed, CrashPoint, crash_point
 from runtime.turn import Turn, TurnAnswer
@@ -89,9 +90,8 @@ class Run:
         """`input`, the scope's bindings, and the results that `refs` name, read where they are not at hand."""
         missing = [key for key in refs.values() if key not in self.results]
         if missing:
-            self.results.update(
-                Step.objects.filter(job=self.job, key__in=missing).values_list("key", "result")
-            )
+            read = Step.objects.filter(job=self.job, key__in=missing).values_list("key", "result")
+            self.results.update(wait_out(lambda: list(read.all())))
         results = {name: self.results.get(key) for name, key in refs.items()}
         return {"input": self.job.input, **self.bindings, **results}
 

@@ -8,7 +8,6 @@ reads the rows again, and is sent again only when they show that it did not happ
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
@@ -19,7 +18,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from runtime import chain, dispatch, ports
+from runtime import chain, dispatch, outages, ports
 from runtime.conf import settings
 from runtime.exceptions import AetherisError, JobFinished, JobNotFound, ResultNeeded, StaleAttempt
 from runtime.expressions import ExpressionFailed
@@ -35,9 +34,6 @@ logger = structlog.get_logger(__name__)
 
 TurnAnswer = dict[str, Any]
 """What the gate answers: job, seq, status, answers, and where there are any: claimed, entry, released."""
-
-RECONNECT_SECONDS = 120.0
-LOCK_NOT_AVAILABLE = "55P03"
 
 
 def part(name: str, value: Any) -> chain.Part:
@@ -303,10 +299,6 @@ class Turn:
         try:
             self.answer = self._send()
         except (OperationalError, InterfaceError) as lost:
-            if not _may_pass(lost):
-                raise
-            if connection.in_atomic_block:
-                raise  # the caller's transaction is gone with the connection; only the caller can begin it again
             self.answer = self._recover(lost)
         if self.answer.get("is_subjob"):
             from runtime import subjobs  # reports through the models
@@ -360,21 +352,9 @@ class Turn:
 
     def _recover(self, lost: Exception) -> TurnAnswer:
         """Find out whether the turn happened; send it again only if it did not."""
-        give_up = time.monotonic() + RECONNECT_SECONDS
-        pause = 0.05
-        while True:
-            logger.warning("database_lost", job=str(self.job_id), error=str(lost).strip())
-            connection.close()
-            time.sleep(pause)
-            pause = min(pause * 2, 2.0)
-            try:
-                from runtime import recall  # reads rows through the models
+        from runtime import recall  # reads rows through the models
 
-                return recall.answer_of(self) or self._send()
-            except (OperationalError, InterfaceError) as error:
-                if time.monotonic() > give_up or not _may_pass(error):
-                    raise
-                lost = error
+        return outages.wait_out(lambda: recall.answer_of(self) or self._send(), lost)
 
     def _evaluate_result(self) -> dict[str, Any]:
         from runtime.results import evaluate_job_result  # reads rows through the models
@@ -430,15 +410,6 @@ class Turn:
     def held(self) -> Collection[int]:
         """What the worker's threads hold by now; asked late, so that no thread takes another's step for its own."""
         return self._held()
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the same turn may succeed later: the connection is gone, or the server was busy or in a deadlock.
-
-    The classes are those of PostgreSQL's error codes: 08 connection, 40 rollback, 53 resources, 57 operator.
-    """
-    code = getattr(error.__cause__, "sqlstate", None)
-    return code is None or code == LOCK_NOT_AVAILABLE or code[:2] in ("08", "40", "53", "57")
 
 
 def _facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:
