@@ -7,7 +7,7 @@ in the gate. So the fold needs the graph, and nothing but the headers: erasing p
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ class ScopeState:
     unfinished: int
     is_pending: bool
     has_failed: bool = False
-    first_steps: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -37,15 +37,29 @@ class Expansion:
     """The copies of one owner, and when the others need not go on."""
 
     scopes: list[ScopeState]
+    max_parallel: int
     tolerate: int | None
     enough: int | None
     failed: int = 0
     completed: int = 0
+    running: int = 0
+    following: int = 0
+    """The first that may not have begun."""
 
     @property
     def is_decided(self) -> bool:
         too_many = self.tolerate is not None and self.failed > self.tolerate
         return too_many or (self.enough is not None and self.completed >= self.enough)
+
+    def begin(self) -> Iterator[ScopeState]:
+        """Those that begin now, in item order, while fewer than `max_parallel` are under way."""
+        while self.running < self.max_parallel and self.following < len(self.scopes):
+            scope = self.scopes[self.following]
+            self.following += 1
+            if scope.is_pending:
+                scope.is_pending = False
+                self.running += 1
+                yield scope
 
 
 @dataclass
@@ -102,6 +116,7 @@ def fold(headers: Iterable[Header], graph_of: Callable[[str], TaskGraph]) -> Job
     folding = _Folding(graph_of)
     for header in headers:
         folding.apply(header)
+    folding.derive_status()
     return folding.state
 
 
@@ -135,7 +150,6 @@ class _Folding:
         if "entry" in header["data"]:
             data = header["data"]
             self.state.ledger[f"{header['step']}.{data['call']}#{data['generation']}"] = data["entry"]
-        self._derive_status()
 
     def plan(self, header: Header) -> None:
         """A job's own graph, one that a step added, or the copies that a step expanded into."""
@@ -150,10 +164,12 @@ class _Folding:
 
     def _expand(self, owner: str, plan: Plan, data: dict[str, Any]) -> None:
         parallel = data.get("max_parallel", data["scopes"])
-        scopes = [ScopeState(owner, 0, index >= parallel) for index in range(data["scopes"])]
-        self._expansions[owner] = Expansion(scopes, data.get("tolerate"), data.get("enough"))
+        scopes = [ScopeState(owner, 0, is_pending=True) for _ in range(data["scopes"])]
+        expansion = Expansion(scopes, parallel, data.get("tolerate"), data.get("enough"))
+        self._expansions[owner] = expansion
         for index, scope in enumerate(scopes):
             self._add(plan, f"{owner}[{index}]." if data["indexed"] else f"{owner}.", scope)
+        self._fill(expansion)
 
     def _add(self, plan: Plan, prefix: str, scope: ScopeState | None) -> None:
         for edge in plan.edges:
@@ -167,8 +183,20 @@ class _Folding:
             self.state.steps[prefix + step.key] = StepState(needed, step.parents, status=status, scope=scope)
             if scope is not None:
                 scope.unfinished += 1
-                if step.parents == 0:
-                    scope.first_steps.append(prefix + step.key)
+                scope.keys.append(prefix + step.key)
+
+    def _fill(self, expansion: Expansion) -> None:
+        """What `aetheris_fill` does: scopes begin, and after a reopening those within them go on."""
+        for scope in expansion.begin():
+            for key in scope.keys:
+                step = self.state.steps[key]
+                if step.status == StepStatus.BLOCKED and self._is_free(key, step):
+                    step.status = StepStatus.READY
+                elif step.status == StepStatus.WAITING and key in self._expansions:
+                    self._fill(self._expansions[key])
+
+    def _is_free(self, key: str, step: StepState) -> bool:
+        return key not in self._has_parents or _is_released(step)
 
     def claim(self, header: Header) -> None:
         step = self._step(header)
@@ -211,14 +239,44 @@ class _Folding:
 
     def reopen(self, header: Header) -> None:
         """What `aetheris_reopen` does: what failed, or was cancelled with it, is undecided again."""
-        undone = [key for key, step in self.state.steps.items() if self._is_undone(key, step)]
+        undone = self._undone()
         for key in undone:
             step = self.state.steps[key]
             step.status, step.failures, step.branch = StepStatus.BLOCKED, 0, None
         self.state.ending_as = None
         self.state.status = JobStatus.RUNNING
-        self._reopen_scopes(undone)
+        reopened = [self._expansions[key] for key in undone if key in self._expansions]
+        for expansion in reopened:
+            self._reopen_scopes(expansion)
         self._redecide()
+        for expansion in reopened:
+            owner = self.state.steps[expansion.scopes[0].owner]
+            if owner.status == StepStatus.WAITING and owner.scope is None:
+                self._fill(expansion)
+
+    def _undone(self) -> dict[str, None]:
+        """What fell inside an expansion that went well, because its policy tolerates that, stays as it is."""
+        undone: dict[str, None] = {}
+        for key, step in self.state.steps.items():  # an owner comes before what it expanded into
+            has_fallen = step.status == StepStatus.CANCELLED or (
+                step.status == StepStatus.FAILED and self._is_final(key)
+            )
+            if has_fallen and (step.scope is None or step.scope.owner in undone):
+                undone[key] = None
+        return undone
+
+    def _reopen_scopes(self, expansion: Expansion) -> None:
+        for scope in expansion.scopes:
+            statuses = [self.state.steps[key].status for key in scope.keys]
+            scope.unfinished = sum(status not in STEP_FINISHED for status in statuses)
+            scope.is_pending = scope.unfinished > 0
+            scope.has_failed = scope.has_failed and not scope.unfinished
+        expansion.failed = expansion.running = expansion.following = 0
+        expansion.completed = sum(scope.unfinished == 0 for scope in expansion.scopes)
+        if expansion.completed < len(expansion.scopes):
+            owner = expansion.scopes[0].owner
+            self.state.steps[owner].status = StepStatus.WAITING
+            self.state.steps[owner].waiting_for = f"scopes:{owner}"
 
     def fork(self, header: Header) -> None:
         """A fork begins with what its origin had done before."""
@@ -234,13 +292,9 @@ class _Folding:
         self._count_edges(blocked)
         for key in blocked:
             step = self.state.steps[key]
-            if key not in self._has_parents or _is_released(step):
+            is_held = step.scope is not None and step.scope.is_pending
+            if not is_held and self._is_free(key, step):
                 step.status = StepStatus.READY
-
-    def _is_undone(self, key: str, step: StepState) -> bool:
-        return step.status == StepStatus.CANCELLED or (
-            step.status == StepStatus.FAILED and self._is_final(key)
-        )
 
     def _count_edges(self, children: set[str]) -> None:
         for parent_key, edges in self._children.items():
@@ -250,20 +304,6 @@ class _Folding:
                     child = self.state.steps[edge.child_key]
                     child.pending += parent.status not in STEP_FINISHED
                     child.taken += _is_taken(edge.when, parent)
-
-    def _reopen_scopes(self, undone: list[str]) -> None:
-        for owner_key, expansion in self._expansions.items():
-            for scope in expansion.scopes:
-                scope.is_pending, scope.has_failed, scope.unfinished = False, False, 0
-            expansion.failed = 0
-            owner = self.state.steps[owner_key]
-            if owner_key in undone:
-                owner.status, owner.waiting_for = StepStatus.WAITING, f"scopes:{owner_key}"
-        for step in self.state.steps.values():
-            if step.scope is not None and step.status not in STEP_FINISHED:
-                step.scope.unfinished += 1
-        for expansion in self._expansions.values():
-            expansion.completed = sum(scope.unfinished == 0 for scope in expansion.scopes)
 
     def operate(self, header: Header) -> None:
         if header["data"].get("verb") == "cancel":
@@ -299,12 +339,10 @@ class _Folding:
         expansion = self._expansions[scope.owner]
         expansion.failed += scope.has_failed
         expansion.completed += not scope.has_failed
-        following = next((one for one in expansion.scopes if one.is_pending), None)
-        if following is None or expansion.is_decided or self.state.ending_as is not None:
-            return
-        following.is_pending = False
-        for key in following.first_steps:
-            self.state.steps[key].status = StepStatus.READY
+        expansion.running -= not scope.is_pending
+        owner_waits = self.state.steps[scope.owner].status == StepStatus.WAITING
+        if owner_waits and not expansion.is_decided and self.state.ending_as is None:
+            self._fill(expansion)
 
     def _decide(self, parent: str, is_taken: Callable[[str | None], bool]) -> None:
         for edge in self._children[parent]:
@@ -314,7 +352,8 @@ class _Folding:
             if child.status == StepStatus.BLOCKED and _is_released(child):
                 child.status = StepStatus.READY
 
-    def _derive_status(self) -> None:
+    def derive_status(self) -> None:
+        """The status of a job that goes on, from its steps: once, when all is folded."""
         if self.state.status in JOB_FINISHED:
             return
         statuses = (

@@ -148,9 +148,55 @@ BEGIN
       WHERE s.job_id = p_job AND s.status = 'blocked'
         AND (s.parents = 0 OR s.join_needed IS NULL AND s.pending_parents = 0 AND s.taken_parents > 0
              OR s.taken_parents >= s.join_needed)
+        AND NOT EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.id = s.scope_id AND c.status = 'pending')
       RETURNING s.id)
   SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO v_ready FROM ready;
   RETURN v_ready;
+END $$;
+
+-- statement
+-- Lets pending scopes of an owner begin, in item order, while fewer than `max_parallel` are under way; after a
+-- reopening a scope may have scopes within it that go on with it.
+CREATE OR REPLACE FUNCTION aetheris_fill(p_owner bigint, p_at timestamptz, OUT ready bigint[], OUT dead bigint[])
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_scope bigint;
+  v_begun bigint[];
+  v_last int;
+  v_free bigint[];
+  v_dead bigint[];
+  inside record;
+BEGIN
+  ready := '{}';
+  dead := '{}';
+  WITH following AS (
+      SELECT c.id FROM aetheris_scope c JOIN aetheris_step o ON o.id = c.owner_id
+        WHERE c.owner_id = p_owner AND c.status = 'pending' AND c.index >= o.next_scope ORDER BY c.index
+        LIMIT greatest(0, (SELECT max_parallel - running_scopes FROM aetheris_step WHERE id = p_owner))),
+    running AS (UPDATE aetheris_scope c SET status = 'running' FROM following x WHERE c.id = x.id RETURNING c.id, c.index)
+    SELECT coalesce(array_agg(id ORDER BY index), '{}'), max(index) INTO v_begun, v_last FROM running;
+  IF cardinality(v_begun) = 0 THEN
+    RETURN;
+  END IF;
+  UPDATE aetheris_step SET running_scopes = running_scopes + cardinality(v_begun), next_scope = v_last + 1 WHERE id = p_owner;
+  FOREACH v_scope IN ARRAY v_begun LOOP
+    WITH free AS (
+      UPDATE aetheris_step s SET status = 'ready', ready_at = p_at WHERE s.scope_id = v_scope AND s.status = 'blocked'
+        AND (s.parents = 0 OR s.join_needed IS NULL AND s.pending_parents = 0 AND s.taken_parents > 0
+             OR s.taken_parents >= s.join_needed)
+        RETURNING s.id)
+      SELECT array_agg(id ORDER BY id) INTO v_free FROM free;
+    SELECT array_agg(s.id ORDER BY s.id) INTO v_dead FROM aetheris_step s
+      WHERE s.scope_id = v_scope AND s.status = 'blocked' AND s.parents > 0
+        AND (s.pending_parents = 0 OR s.taken_parents + s.pending_parents < s.join_needed);
+    ready := ready || v_free;
+    dead := dead || v_dead;
+    FOR inside IN SELECT x.ready, x.dead FROM aetheris_step s, aetheris_fill(s.id, p_at) AS x
+        WHERE s.scope_id = v_scope AND s.status = 'waiting' AND s.open_scopes > 0 LOOP
+      ready := ready || inside.ready;
+      dead := dead || inside.dead;
+    END LOOP;
+  END LOOP;
 END $$;
 
 -- statement
@@ -158,25 +204,40 @@ END $$;
 -- completed stays completed and what it called stays called. Answers the steps that are ready now. `runtime.fold`
 -- does the same from the events.
 CREATE OR REPLACE FUNCTION aetheris_reopen(p_job uuid, p_at timestamptz) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+  v_ready bigint[];
 BEGIN
+  -- What fell inside an expansion that went well, because its policy tolerates that, stays as it is.
+  WITH RECURSIVE fallen AS (
+      SELECT s.id, s.scope_id FROM aetheris_step s
+        WHERE s.job_id = p_job AND (s.status = 'cancelled' OR s.status = 'failed' AND NOT EXISTS (
+          SELECT 1 FROM aetheris_edge e WHERE e.job_id = p_job AND e.parent_id = s.id AND e."when" = 'failed'))),
+    undone AS (
+      SELECT id FROM fallen WHERE scope_id IS NULL
+      UNION ALL SELECT f.id FROM undone u JOIN aetheris_scope c ON c.owner_id = u.id JOIN fallen f ON f.scope_id = c.id)
   UPDATE aetheris_step s SET status = 'blocked', finished_at = NULL, failures = 0, branch = NULL, run_after = NULL,
-      resume = CASE WHEN s.open_scopes IS NULL THEN s.resume END, hinted_at = NULL, hints = 0
-    WHERE s.job_id = p_job AND (s.status = 'cancelled' OR s.status = 'failed' AND NOT EXISTS (
-      SELECT 1 FROM aetheris_edge e WHERE e.job_id = p_job AND e.parent_id = s.id AND e."when" = 'failed'));
-  UPDATE aetheris_scope c SET status = 'running', stopping = false, failed = false, error = NULL, unfinished = d.n
+      resume = CASE WHEN s.open_scopes IS NOT NULL THEN '{"outcome": "expanded"}'::jsonb
+                    WHEN s.status = 'failed' AND s.resume ->> 'outcome' = 'timed_out' THEN NULL  -- it waits once more
+                    ELSE s.resume END,
+      hinted_at = NULL, hints = 0
+    FROM undone u WHERE s.id = u.id;
+  UPDATE aetheris_scope c SET status = 'pending', stopping = false, failed = false, error = NULL, unfinished = d.n
     FROM (SELECT scope_id, count(*)::int AS n FROM aetheris_step WHERE job_id = p_job AND finished_at IS NULL
           AND scope_id IS NOT NULL GROUP BY scope_id) d
     WHERE c.id = d.scope_id;
   -- An owner whose scopes go on waits for them again.
   WITH owner AS (
-    UPDATE aetheris_step s SET status = 'waiting', waiting_for = 'scopes:' || s.key, failed_scopes = 0,
+    UPDATE aetheris_step s SET status = 'waiting', waiting_for = 'scopes:' || s.key, resume = NULL, failed_scopes = 0,
+        running_scopes = 0, next_scope = 0,
         open_scopes = (SELECT count(*) FROM aetheris_scope c WHERE c.owner_id = s.id AND c.unfinished > 0)
       WHERE s.job_id = p_job AND s.status = 'blocked' AND s.open_scopes IS NOT NULL
         AND EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.owner_id = s.id AND c.unfinished > 0)
       RETURNING s.id, s.tenant, s.key, s.attempt)
   INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, prompt, schema, approvers, opened_at, outcome)
     SELECT tenant, p_job, id, key, attempt, 'scopes', key, '', '{}', '{}', p_at, '' FROM owner;
-  RETURN aetheris_redecide(p_job, p_at);
+  v_ready := aetheris_redecide(p_job, p_at);
+  RETURN v_ready || coalesce((SELECT array_agg(x) FROM aetheris_step s, aetheris_fill(s.id, p_at) AS f, unnest(f.ready) AS x
+    WHERE s.job_id = p_job AND s.scope_id IS NULL AND s.status = 'waiting' AND s.open_scopes > 0), '{}');
 END $$;
 
 -- statement
@@ -220,6 +281,8 @@ DECLARE
   scopes bigint[] := '{}';       -- scopes in which a step ended, one entry for each step
   v_stop bigint[] := '{}';     -- scopes that end early: one of their steps failed, or their owner has enough
   closed bigint[];
+  dead bigint[] := '{}';         -- blocked steps that no edge can release any more
+  begun record;
   v_scope bigint;
   v_stopping boolean;
   closing boolean := false;  -- a step ended in a way that may leave calls open
@@ -312,7 +375,9 @@ BEGIN
         JOIN aetheris_step c ON c.job_id = job.id AND c.key = x.prefix || e.child;
     IF v_json IS NOT NULL THEN
       UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0,
-          next_scope = (turn ->> 'max_parallel')::int, tolerate = (turn ->> 'tolerate')::int, enough = (turn ->> 'enough')::int
+          next_scope = (turn ->> 'max_parallel')::int, max_parallel = (turn ->> 'max_parallel')::int,
+          running_scopes = least((turn ->> 'max_parallel')::int, jsonb_array_length(v_json)),
+          tolerate = (turn ->> 'tolerate')::int, enough = (turn ->> 'enough')::int
         WHERE id = (turn ->> 'owner')::bigint;
     END IF;
     IF turn ? 'copied' THEN
@@ -506,8 +571,9 @@ BEGIN
 
     WHEN 'job' THEN
       -- pause, resume, cancel: columns, not states. The guard is a condition on them.
+      -- What was cancelled stays so, but for a subjob whose parent is retried.
       IF (job.status IN ('completed', 'failed', 'cancelled')) <> (op ->> 'verb' = 'reopen')
-          OR op ->> 'verb' = 'reopen' AND job.status <> 'failed' THEN
+          OR op ->> 'verb' = 'reopen' AND job.status <> 'failed' AND NOT (job.status = 'cancelled' AND op ? 'with_parent') THEN
         RAISE EXCEPTION 'job is %', job.status USING ERRCODE = 'AE003';
       END IF;
       CASE op ->> 'verb'
@@ -523,7 +589,9 @@ BEGIN
         job.status := 'running';
         job.finished_at := NULL;
         job.ending_as := NULL;
+        job.cancel_requested_at := NULL;
         job.error := NULL;
+        UPDATE aetheris_job SET reported_at = NULL WHERE id = job.id;
       WHEN 'pause' THEN
         IF job.paused_at IS NOT NULL THEN CONTINUE; END IF;
         job.paused_at := now_at;
@@ -541,20 +609,9 @@ BEGIN
 
   -- A job put together from a history may hold steps whose edges are dead by now: they are skipped like others.
   IF turn ? 'copied' OR turn @> '{"ops": [{"op": "job", "verb": "reopen"}]}' THEN
-    FOR r IN SELECT s.id, s.key, s.scope_id FROM aetheris_step s
-        WHERE s.job_id = job.id AND s.status = 'blocked' AND s.parents > 0
-          AND (s.pending_parents = 0 OR s.taken_parents + s.pending_parents < s.join_needed) ORDER BY s.id LOOP
-      UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
-      d_unfinished := d_unfinished - 1;
-      IF r.scope_id IS NOT NULL THEN
-        scopes := scopes || r.scope_id;
-      END IF;
-      chain := aetheris_append(chain, 'step_skipped', r.key, NULL, ARRAY[chain.head], '{}', NULL, NULL, NULL);
-      e_ids := e_ids || r.id;
-      e_status := e_status || 'skipped'::text;
-      e_branch := e_branch || NULL::text;
-      e_digest := e_digest || chain.head;
-    END LOOP;
+    dead := ARRAY(SELECT s.id FROM aetheris_step s WHERE s.job_id = job.id AND s.status = 'blocked' AND s.parents > 0
+      AND (s.pending_parents = 0 OR s.taken_parents + s.pending_parents < s.join_needed)
+      AND NOT EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.id = s.scope_id AND c.status = 'pending') ORDER BY s.id);
   END IF;
 
   -- 3. signals and waits ---------------------------------------------------------------------------------
@@ -580,107 +637,118 @@ BEGIN
   END LOOP;
 
   -- 4. edges ---------------------------------------------------------------------------------------------
-  -- Also of a job that is ending: when it is reopened, what its steps decided stands.
-  WHILE cardinality(e_ids) > 0 LOOP
-    n_ids := '{}'; n_status := '{}'; n_branch := '{}'; n_digest := '{}';
-    FOR r IN
-      UPDATE aetheris_step c SET
-          pending_parents = c.pending_parents - d.decided,
-          taken_parents = c.taken_parents + d.taken,
-          causes = (c.causes || d.digests)[1:32]
-        FROM (SELECT x.child_id, count(*)::int AS decided, (count(*) FILTER (WHERE x.taken))::int AS taken,
-                     coalesce(array_agg(x.digest) FILTER (WHERE x.taken), '{}') AS digests
-              FROM (SELECT ed.child_id, en.digest,
-                           CASE en.status WHEN 'completed' THEN ed."when" IS NULL OR ed."when" = en.branch
-                                          WHEN 'failed' THEN coalesce(ed."when" = 'failed', false)
-                                          ELSE false END AS taken
-                    FROM unnest(e_ids, e_status, e_branch, e_digest) AS en(id, status, branch, digest)
-                    JOIN aetheris_edge ed ON ed.job_id = job.id AND ed.parent_id = en.id) x
-              GROUP BY x.child_id) d
-        WHERE c.id = d.child_id
-        RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, c.scope_id, d.digests
-    LOOP
-      CONTINUE WHEN r.status <> 'blocked';
-      IF (r.join_needed IS NULL AND r.pending_parents = 0 AND r.taken_parents > 0)
-          OR (r.join_needed IS NOT NULL AND r.taken_parents >= r.join_needed) THEN
-        UPDATE aetheris_step SET status = 'ready', ready_at = now_at WHERE id = r.id;
-        d_ready := d_ready + 1;
-        released := released || r.id;
-      ELSIF r.pending_parents = 0 OR (r.join_needed IS NOT NULL AND r.taken_parents + r.pending_parents < r.join_needed) THEN
-        UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
-        d_unfinished := d_unfinished - 1;
-        IF r.scope_id IS NOT NULL THEN
-          scopes := scopes || r.scope_id;
-        END IF;
-        chain := aetheris_append(chain, 'step_skipped', r.key, NULL, e_digest[1:32], '{}', NULL, NULL, NULL);
-        n_ids := n_ids || r.id;
-        n_status := n_status || 'skipped'::text;
-        n_branch := n_branch || NULL::text;
-        n_digest := n_digest || chain.head;
-      END IF;
-    END LOOP;
-    e_ids := n_ids; e_status := n_status; e_branch := n_branch; e_digest := n_digest;
-  END LOOP;
-
-  -- 5. scopes --------------------------------------------------------------------------------------------
-  WHILE cardinality(scopes) + cardinality(v_stop) > 0 AND job.ending_as IS NULL LOOP
-    -- What ends early takes the scopes inside it along.
-    IF cardinality(v_stop) > 0 THEN
-      v_stop := ARRAY(WITH RECURSIVE inside AS (
-          SELECT unnest(v_stop) AS id
-          UNION SELECT c.id FROM inside JOIN aetheris_step s ON s.job_id = job.id AND s.scope_id = inside.id
-                JOIN aetheris_scope c ON c.owner_id = s.id)
-        SELECT id FROM inside);
-      UPDATE aetheris_scope SET stopping = true WHERE id = ANY (v_stop);
-      FOR r IN SELECT id, key, status, attempt, scope_id FROM aetheris_step
-          WHERE job_id = job.id AND scope_id = ANY (v_stop) AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
-        UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
-        UPDATE aetheris_wait SET closed_at = now_at, outcome = 'cancelled' WHERE step_id = r.id AND closed_at IS NULL;
-        d_unfinished := d_unfinished - 1;
-        d_ready := d_ready - (r.status = 'ready')::int;
-        d_waiting := d_waiting - (r.status = 'waiting')::int;
-        chain := aetheris_append(chain, 'step_cancelled', r.key, NULLIF(r.attempt, 0), NULL, '{}', NULL, NULL, NULL);
+  WHILE cardinality(dead) + cardinality(e_ids) + cardinality(scopes) + cardinality(v_stop) > 0 LOOP
+    FOR r IN SELECT id, key, scope_id FROM aetheris_step WHERE id = ANY (dead) ORDER BY id LOOP
+      UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
+      d_unfinished := d_unfinished - 1;
+      IF r.scope_id IS NOT NULL THEN
         scopes := scopes || r.scope_id;
-        released := array_remove(released, r.id);
-        closing := true;
-      END LOOP;
-      v_stop := '{}';
-    END IF;
-    WITH ended AS (SELECT id, count(*)::int AS n FROM unnest(scopes) AS id GROUP BY id),
-         counted AS (UPDATE aetheris_scope c SET unfinished = c.unfinished - ended.n,
-             status = CASE WHEN c.unfinished > ended.n THEN c.status WHEN c.failed THEN 'failed' WHEN c.stopping THEN 'cancelled' ELSE 'completed' END
-           FROM ended WHERE c.id = ended.id RETURNING c.id, c.unfinished)
-      SELECT coalesce(array_agg(id), '{}') INTO closed FROM counted WHERE unfinished = 0;
-    scopes := '{}';
-    FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed FROM aetheris_scope c
-        WHERE c.id = ANY (closed) GROUP BY c.owner_id LOOP
-      UPDATE aetheris_step SET open_scopes = open_scopes - w.n, failed_scopes = failed_scopes + w.failed WHERE id = w.owner_id
-        RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, tolerate, enough, next_scope,
-          CASE WHEN enough IS NOT NULL THEN (SELECT count(*) FROM aetheris_scope c
-            WHERE c.owner_id = w.owner_id AND c.status = 'completed') END AS good INTO r;
-      CONTINUE WHEN r.status <> 'waiting';
-      IF r.open_scopes = 0 THEN
-        UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hinted_at = NULL, hints = 0,
-            resume = '{"outcome": "expanded"}', causes = ARRAY[chain.head] WHERE id = r.id;
-        UPDATE aetheris_wait SET closed_at = now_at, outcome = 'expanded' WHERE step_id = r.id AND closed_at IS NULL;
-        d_waiting := d_waiting - 1;
-        d_ready := d_ready + 1;
-        released := released || r.id;
-        chain := aetheris_append(chain, 'step_resumed', r.key, r.attempt, ARRAY[chain.head], '{"outcome":"expanded"}', NULL, NULL, NULL);
-      ELSIF r.failed_scopes > r.tolerate OR r.good >= r.enough THEN
-        v_stop := v_stop || ARRAY(SELECT c.id FROM aetheris_scope c WHERE c.owner_id = r.id AND c.unfinished > 0 AND NOT c.stopping);
-      ELSE
-        -- As many scopes begin as have closed: their first steps need no edge.
-        UPDATE aetheris_step SET next_scope = next_scope + w.n WHERE id = r.id;
-        FOR v_scope IN UPDATE aetheris_scope SET status = 'running' WHERE owner_id = r.id AND status = 'pending'
-            AND index >= r.next_scope AND index < r.next_scope + w.n RETURNING id LOOP
-          FOR v_id IN UPDATE aetheris_step SET status = 'ready', ready_at = now_at
-              WHERE job_id = job.id AND scope_id = v_scope AND parents = 0 AND status = 'blocked' RETURNING id LOOP
-            d_ready := d_ready + 1;
-            released := released || v_id;
-          END LOOP;
-        END LOOP;
       END IF;
+      chain := aetheris_append(chain, 'step_skipped', r.key, NULL, ARRAY[chain.head], '{}', NULL, NULL, NULL);
+      e_ids := e_ids || r.id;
+      e_status := e_status || 'skipped'::text;
+      e_branch := e_branch || NULL::text;
+      e_digest := e_digest || chain.head;
+    END LOOP;
+    dead := '{}';
+    -- Also of a job that is ending: when it is reopened, what its steps decided stands.
+    WHILE cardinality(e_ids) > 0 LOOP
+      n_ids := '{}'; n_status := '{}'; n_branch := '{}'; n_digest := '{}';
+      FOR r IN
+        UPDATE aetheris_step c SET
+            pending_parents = c.pending_parents - d.decided,
+            taken_parents = c.taken_parents + d.taken,
+            causes = (c.causes || d.digests)[1:32]
+          FROM (SELECT x.child_id, count(*)::int AS decided, (count(*) FILTER (WHERE x.taken))::int AS taken,
+                       coalesce(array_agg(x.digest) FILTER (WHERE x.taken), '{}') AS digests
+                FROM (SELECT ed.child_id, en.digest,
+                             CASE en.status WHEN 'completed' THEN ed."when" IS NULL OR ed."when" = en.branch
+                                            WHEN 'failed' THEN coalesce(ed."when" = 'failed', false)
+                                            ELSE false END AS taken
+                      FROM unnest(e_ids, e_status, e_branch, e_digest) AS en(id, status, branch, digest)
+                      JOIN aetheris_edge ed ON ed.job_id = job.id AND ed.parent_id = en.id) x
+                GROUP BY x.child_id) d
+          WHERE c.id = d.child_id
+          RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, c.scope_id, d.digests
+      LOOP
+        CONTINUE WHEN r.status <> 'blocked';
+        IF (r.join_needed IS NULL AND r.pending_parents = 0 AND r.taken_parents > 0)
+            OR (r.join_needed IS NOT NULL AND r.taken_parents >= r.join_needed) THEN
+          UPDATE aetheris_step SET status = 'ready', ready_at = now_at WHERE id = r.id;
+          d_ready := d_ready + 1;
+          released := released || r.id;
+        ELSIF r.pending_parents = 0 OR (r.join_needed IS NOT NULL AND r.taken_parents + r.pending_parents < r.join_needed) THEN
+          UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
+          d_unfinished := d_unfinished - 1;
+          IF r.scope_id IS NOT NULL THEN
+            scopes := scopes || r.scope_id;
+          END IF;
+          chain := aetheris_append(chain, 'step_skipped', r.key, NULL, e_digest[1:32], '{}', NULL, NULL, NULL);
+          n_ids := n_ids || r.id;
+          n_status := n_status || 'skipped'::text;
+          n_branch := n_branch || NULL::text;
+          n_digest := n_digest || chain.head;
+        END IF;
+      END LOOP;
+      e_ids := n_ids; e_status := n_status; e_branch := n_branch; e_digest := n_digest;
+    END LOOP;
+    EXIT WHEN job.ending_as IS NOT NULL;
+
+    -- 5. scopes --------------------------------------------------------------------------------------------
+    WHILE cardinality(scopes) + cardinality(v_stop) > 0 AND job.ending_as IS NULL LOOP
+      -- What ends early takes the scopes inside it along.
+      IF cardinality(v_stop) > 0 THEN
+        v_stop := ARRAY(WITH RECURSIVE inside AS (
+            SELECT unnest(v_stop) AS id
+            UNION SELECT c.id FROM inside JOIN aetheris_step s ON s.job_id = job.id AND s.scope_id = inside.id
+                  JOIN aetheris_scope c ON c.owner_id = s.id)
+          SELECT id FROM inside);
+        UPDATE aetheris_scope SET stopping = true WHERE id = ANY (v_stop);
+        FOR r IN SELECT id, key, status, attempt, scope_id FROM aetheris_step
+            WHERE job_id = job.id AND scope_id = ANY (v_stop) AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
+          UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
+          UPDATE aetheris_wait SET closed_at = now_at, outcome = 'cancelled' WHERE step_id = r.id AND closed_at IS NULL;
+          d_unfinished := d_unfinished - 1;
+          d_ready := d_ready - (r.status = 'ready')::int;
+          d_waiting := d_waiting - (r.status = 'waiting')::int;
+          chain := aetheris_append(chain, 'step_cancelled', r.key, NULLIF(r.attempt, 0), NULL, '{}', NULL, NULL, NULL);
+          scopes := scopes || r.scope_id;
+          released := array_remove(released, r.id);
+          closing := true;
+        END LOOP;
+        v_stop := '{}';
+      END IF;
+      WITH ended AS (SELECT id, count(*)::int AS n FROM unnest(scopes) AS id GROUP BY id),
+           counted AS (UPDATE aetheris_scope c SET unfinished = c.unfinished - ended.n,
+               status = CASE WHEN c.unfinished > ended.n THEN c.status WHEN c.failed THEN 'failed' WHEN c.stopping THEN 'cancelled' ELSE 'completed' END
+             FROM ended WHERE c.id = ended.id RETURNING c.id, c.unfinished)
+        SELECT coalesce(array_agg(id), '{}') INTO closed FROM counted WHERE unfinished = 0;
+      scopes := '{}';
+      FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed FROM aetheris_scope c
+          WHERE c.id = ANY (closed) GROUP BY c.owner_id LOOP
+        UPDATE aetheris_step SET open_scopes = open_scopes - w.n, running_scopes = greatest(0, running_scopes - w.n),
+            failed_scopes = failed_scopes + w.failed WHERE id = w.owner_id
+          RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, tolerate, enough,
+            CASE WHEN enough IS NOT NULL THEN (SELECT count(*) FROM aetheris_scope c
+              WHERE c.owner_id = w.owner_id AND c.status = 'completed') END AS good INTO r;
+        CONTINUE WHEN r.status <> 'waiting';
+        IF r.open_scopes = 0 THEN
+          UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hinted_at = NULL, hints = 0,
+              resume = '{"outcome": "expanded"}', causes = ARRAY[chain.head] WHERE id = r.id;
+          UPDATE aetheris_wait SET closed_at = now_at, outcome = 'expanded' WHERE step_id = r.id AND closed_at IS NULL;
+          d_waiting := d_waiting - 1;
+          d_ready := d_ready + 1;
+          released := released || r.id;
+          chain := aetheris_append(chain, 'step_resumed', r.key, r.attempt, ARRAY[chain.head], '{"outcome":"expanded"}', NULL, NULL, NULL);
+        ELSIF r.failed_scopes > r.tolerate OR r.good >= r.enough THEN
+          v_stop := v_stop || ARRAY(SELECT c.id FROM aetheris_scope c WHERE c.owner_id = r.id AND c.unfinished > 0 AND NOT c.stopping);
+        ELSE
+          SELECT x.ready, x.dead INTO begun FROM aetheris_fill(r.id, now_at) AS x;
+          d_ready := d_ready + cardinality(begun.ready);
+          released := released || begun.ready;
+          dead := dead || begun.dead;
+        END IF;
+      END LOOP;
     END LOOP;
   END LOOP;
 
