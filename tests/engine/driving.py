@@ -100,6 +100,12 @@ def last_error(job: Job, key: str = "it") -> dict[str, Any]:
     return error
 
 
+def why(job: Job) -> dict[str, Any]:
+    """What the job failed of."""
+    assert isinstance(job.error, dict)
+    return job.error
+
+
 @contextmanager
 def crash_at(point: CrashPoint, *, time: int = 1) -> Iterator[None]:
     """The process is gone when it reaches `point` for the `time`-th time; what follows is another one."""

@@ -9,7 +9,16 @@ from runtime.exceptions import JobFinished, Permanent
 from runtime.graph import Graph
 from runtime.models import Job, Step
 from tests.agents_app.world import world
-from tests.engine.driving import claim, doing, run_once, statuses, step_of, submit, told
+from tests.engine.driving import (
+    claim,
+    doing,
+    run_once,
+    statuses,
+    step_of,
+    submit,
+    told,
+    why,
+)
 from tests.engine.driving import drive as drive_with
 
 
@@ -167,8 +176,8 @@ def test_a_failed_step_fails_the_job_and_cancels_what_has_not_begun(drive):
     job = submit(graph)
     drive(job)
     assert job.status == "failed"
-    assert job.error["step"] == "bad"
-    assert "broken on purpose" in job.error["message"]
+    assert why(job)["step"] == "bad"
+    assert "broken on purpose" in why(job)["message"]
     assert statuses(job)["after"] == "cancelled"
 
 
@@ -183,8 +192,8 @@ def test_a_failing_step_lets_its_running_siblings_finish_and_starts_no_others(wo
     assert step_of(job, "m0").status == "running"
     running.complete("done")
     job.refresh_from_db()
-    assert (job.status, job.error["step"], statuses(job)["m0"]) == ("failed", "m1", "completed")
-    assert job.error["message"] == "no"
+    assert (job.status, why(job)["step"], statuses(job)["m0"]) == ("failed", "m1", "completed")
+    assert why(job)["message"] == "no"
 
 
 def test_a_failing_jobs_running_sibling_that_would_be_retried_is_cancelled(worker, other):
@@ -226,7 +235,7 @@ def test_the_first_failure_is_the_jobs_error(worker, other):
     one.fail({"type": "E", "message": "one"})
     two.fail({"type": "E", "message": "two"})
     job.refresh_from_db()
-    assert (job.status, job.error["message"], job.error["step"]) == ("failed", "one", "m0")
+    assert (job.status, why(job)["message"], why(job)["step"]) == ("failed", "one", "m0")
 
 
 # Size
@@ -304,8 +313,8 @@ def test_a_result_expression_that_fails_fails_the_job_and_says_where(drive):
     graph.function("a", "say", value={"x": 1})
     graph.result({"y": "${a.missing.deeper}"})
     job = drive(submit(graph))
-    assert (job.status, job.error["type"]) == ("failed", "ResultFailed")
-    assert "missing" in job.error["message"]
+    assert (job.status, why(job)["type"]) == ("failed", "ResultFailed")
+    assert "missing" in why(job)["message"]
     assert statuses(job) == {"a": "completed"}
 
 
@@ -314,7 +323,7 @@ def test_an_input_expression_that_fails_fails_its_step_without_retries(drive):
     graph.function("a", "say", value="${input.missing}")
     job = drive(submit(graph, {}))
     assert (job.status, step_of(job, "a").attempt) == ("failed", 1)
-    assert "missing" in job.error["message"]
+    assert "missing" in why(job)["message"]
 
 
 def test_a_condition_that_is_not_true_or_false_fails_its_step(drive):
@@ -322,7 +331,7 @@ def test_a_condition_that_is_not_true_or_false_fails_its_step(drive):
     graph.condition("c", "input")
     job = drive(submit(graph, "text"))
     assert job.status == "failed"
-    assert "true or false" in job.error["message"]
+    assert "true or false" in why(job)["message"]
 
 
 # Cancel
@@ -370,7 +379,7 @@ def test_a_step_of_a_cancelled_job_never_goes_back_into_the_queue(ending, worker
     cancelled(job)
     getattr(step, ending)(*[{"type": "E", "message": "x"}] * (ending in ("retry", "fail")))
     job.refresh_from_db()
-    assert (job.status, Step.objects.ready().count()) == ("cancelled", 0)  # type: ignore[attr-defined]
+    assert (job.status, Step.objects.ready().count()) == ("cancelled", 0)
 
 
 def test_a_running_step_learns_of_the_cancel_through_its_context(worker):

@@ -27,6 +27,7 @@ from tests.engine.driving import (
     step_of,
     submit,
     told,
+    why,
 )
 from tests.engine.driving import (
     drive as drive_with,
@@ -177,7 +178,7 @@ def test_a_key_is_still_used_just_before_the_outside_forgets_it(worker, outside,
 def test_a_call_that_the_outside_confirms_is_recorded_and_not_repeated(worker, outside, lose):
     outside.verdicts.append(Happened({"transferred": 1.0, "receipt": "r1"}))
     job = in_doubt("transfer", worker, lose)
-    assert (job.status, job.result["receipt"]) == ("completed", "r1")
+    assert (job.status, job.result) == ("completed", {"transferred": 1.0, "receipt": "r1"})
     assert (entry_of(job).source, len(outside.effects())) == ("verify", 1)
     assert outside.asked == [str(entry_of(job).idempotency_key)]
     assert "tool_reconciled" in told(job)
@@ -246,7 +247,7 @@ def test_a_refused_call_fails_its_step_at_once(worker, outside):
     job = submit(calling("charge"))
     run_once(job, worker)
     assert (job.status, entry_of(job).state, step_of(job).attempt) == ("failed", "refused", 1)
-    assert "card expired" in job.error["message"]
+    assert "card expired" in why(job)["message"]
 
 
 def test_an_exception_of_a_tool_says_nothing_so_a_person_is_asked(worker, outside):
@@ -358,7 +359,7 @@ def test_a_call_with_other_arguments_than_those_recorded_fails_loudly(worker, ot
     crashed(job, worker, CrashPoint.AFTER_CALL)
     lose()
     drive_with(job, other)
-    assert (job.status, job.error["type"], len(outside.effects())) == ("failed", "FingerprintMismatch", 1)
+    assert (job.status, why(job)["type"], len(outside.effects())) == ("failed", "FingerprintMismatch", 1)
     assert entry_of(job).state == "unknown"
 
 
@@ -396,7 +397,7 @@ def test_a_person_abandons_it_and_the_step_fails(doubtful, drive, outside):
     resolution.resolve(entry_of(doubtful), "abandon", by="user:1", why="too old")
     job = drive(doubtful)
     assert (job.status, entry_of(job).state, len(outside.effects())) == ("failed", "abandoned", 1)
-    assert "abandoned" in job.error["message"]
+    assert "abandoned" in why(job)["message"]
 
 
 def test_who_resolved_a_doubt_and_why_is_told(doubtful, drive):
@@ -641,7 +642,7 @@ def test_an_entry_is_begun_once_even_when_its_intent_is_sent_twice(worker):
 
 
 @pytest.fixture
-def model(settings, outside) -> World:
+def model(settings: Any, outside: World) -> World:
     settings.AETHERIS = {
         **settings.AETHERIS,
         "MODEL_CLIENT": "tests.agents_app.world.complete",

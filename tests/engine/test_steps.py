@@ -26,6 +26,7 @@ from tests.engine.driving import (
     step_of,
     submit,
     told,
+    why,
 )
 from tests.engine.driving import (
     drive as drive_with,
@@ -77,7 +78,7 @@ def test_the_event_of_a_retry_says_when_and_why(worker):
     run_once(job, worker)
     event = job.events.get(type="step_retried")
     assert event.data == {"failures": 1, "after_ms": 10_000}
-    error = job.event_parts.get(seq=event.seq, name="error").value
+    error: Any = job.event_parts.get(seq=event.seq, name="error").value
     assert (error["type"], error["message"]) == ("ValueError", "no luck")
     assert "in function" in error["traceback"][-1]
 
@@ -87,14 +88,14 @@ def test_a_step_fails_with_the_last_cause_when_its_attempts_are_used_up(worker, 
     for _ in range(3):
         clock.forward(hours=1)
         run_once(job, worker)
-    assert (job.status, job.error["message"], step_of(job).attempt) == ("failed", "2", 3)
+    assert (job.status, why(job)["message"], step_of(job).attempt) == ("failed", "2", 3)
     assert told(job, step="it")[-2:] == ["step_claimed", "step_failed"]
 
 
 def test_a_permanent_error_is_not_retried(worker):
     job = submit(doing(fails(Permanent("never"))))
     run_once(job, worker)
-    assert (job.status, job.error["type"], step_of(job).attempt) == ("failed", "Permanent", 1)
+    assert (job.status, why(job)["type"], step_of(job).attempt) == ("failed", "Permanent", 1)
 
 
 def test_a_step_may_say_itself_how_it_ends(worker):
@@ -163,8 +164,8 @@ def test_whatever_a_step_raises_ends_the_step_and_not_the_worker(error, worker):
     job = submit(doing(fails(error)))
     step = run_once(job, worker)
     assert (step.status, step.failures) == ("ready", 1)
-    assert step.error["type"] == type(error).__name__
-    assert len(step.error["message"]) <= 2000
+    assert last_error(job)["type"] == type(error).__name__
+    assert len(last_error(job)["message"]) <= 2000
 
 
 def nested(depth: int) -> Any:
@@ -202,8 +203,8 @@ def test_a_result_that_is_not_json_fails_the_step_at_once_and_says_why(name, wor
     job = submit(doing(lambda context: result()))
     run_once(job, worker)
     assert (job.status, step_of(job).attempt) == ("failed", 1)
-    assert told_of in job.error["message"]
-    assert "it result" in job.error["message"]
+    assert told_of in why(job)["message"]
+    assert "it result" in why(job)["message"]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_a_step_that_always_hangs_fails_after_its_last_attempt(worker, clock):
         clock.forward(hours=1)
         assert recovery.end_overdue() == 1
     job.refresh_from_db()
-    assert (job.status, job.error["type"]) == ("failed", "StepTimedOut")
+    assert (job.status, why(job)["type"]) == ("failed", "StepTimedOut")
 
 
 def test_a_step_within_its_deadline_is_left_alone(worker, clock):
@@ -287,8 +288,8 @@ def test_a_poisonous_step_that_kills_every_worker_fails_after_its_last_attempt(w
         assert recovery.rescue_lost() == 1
         worker.beat()
     job.refresh_from_db()
-    assert (job.status, job.error["type"], step_of(job).attempt) == ("failed", "WorkerLost", 3)
-    assert str(worker.id) in job.error["message"]
+    assert (job.status, why(job)["type"], step_of(job).attempt) == ("failed", "WorkerLost", 3)
+    assert str(worker.id) in why(job)["message"]
 
 
 def test_a_crash_after_the_record_loses_nothing(worker, other):
@@ -420,7 +421,7 @@ def test_recorded_values_are_durable_before_a_tool_is_called(worker, other, cloc
     assert [effect.name for effect in step_of(job).effects.all()] == ["random"]
     clock.forward(minutes=1)
     assert recovery.rescue_lost() == 1
-    assert drive_with(job, other).result["name"] == str(seen[0])
+    assert drive_with(job, other).result == {"name": str(seen[0]), "amount": 50}
     assert seen[0] == seen[1]
     types = told(job, step="it")
     assert types.index("effect_recorded") < types.index("tool_called")
@@ -441,7 +442,7 @@ def test_values_of_a_crashed_attempt_that_led_to_nothing_outside_may_change(work
 def test_a_recorded_value_that_is_not_json_fails_the_step(worker):
     job = submit(doing(lambda context: context.record("x", lambda: {1})))
     run_once(job, worker)
-    assert (job.status, "it.x" in job.error["message"]) == ("failed", True)
+    assert (job.status, "it.x" in why(job)["message"]) == ("failed", True)
 
 
 def test_values_of_an_attempt_that_lost_its_step_are_not_recorded(worker, other, clock, outside):
@@ -461,7 +462,7 @@ def test_values_of_an_attempt_that_lost_its_step_are_not_recorded(worker, other,
     assert (outside.effects(), step_of(job).effects.count()) == ([], 0)
     step_of(job).retry({"type": "E", "message": "let me"})
     drive_with(job, other)
-    assert job.result["name"] == str(seen[1])
+    assert job.result == {"name": str(seen[1]), "amount": 50}
     assert step_of(job).effects.get().value == seen[1]
 
 
@@ -503,14 +504,14 @@ def test_a_coroutine_step_records_its_values_and_calls_coroutine_tools(worker, c
 def test_an_outcome_that_cannot_be_recorded_fails_the_step_at_once_and_says_why(outcome, worker):
     job = submit(doing(lambda context: outcome))
     run_once(job, worker)
-    assert (job.status, step_of(job).attempt, job.error["type"]) in (
+    assert (job.status, step_of(job).attempt, why(job)["type"]) in (
         ("failed", 1, "InputInvalid"),
         ("failed", 1, "Permanent"),
     )
-    assert "it" in job.error["message"]
+    assert "it" in why(job)["message"]
 
 
 def test_a_recorded_value_must_have_a_name_that_can_be_kept(worker):
     job = submit(doing(lambda context: context.record("x" * 201, lambda: 1)))
     run_once(job, worker)
-    assert (job.status, job.error["type"]) == ("failed", "InputInvalid")
+    assert (job.status, why(job)["type"]) == ("failed", "InputInvalid")
