@@ -88,9 +88,7 @@ class Context:
             self._ridden = None
             return Invocation(self, intent, answer).result()
         callee = tool_callee(name)
-        checked = callee.tool.checked(arguments)
-        check(checked, f"{self.step.key}.inputs")
-        return Invocation(self, self._intent(call, callee, checked)).result()
+        return Invocation(self, self._intent(call, callee, callee.tool.checked(arguments))).result()
 
     @beside_the_loop
     def model(self, request: Mapping[str, Any], *, call: str | None = None) -> Any:

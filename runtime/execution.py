@@ -21,7 +21,6 @@ from runtime import endings, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
-    AetherisError,
     CallInDoubt,
     CallRefused,
     FingerprintMismatch,
@@ -256,8 +255,8 @@ def _next_intent(run: Run) -> Intent | None:
         return node.intent(
             run.job.tenant, run.job.id, following["id"], following["key"], following["config"], names
         )
-    except (AetherisError, ValueError) as error:
-        # The step itself will meet the same fault and report it as its own.
+    except Exception as error:
+        # Whatever it is: the step itself will meet it and report it as its own, and this one must be recorded.
         logger.debug("intent_not_prepared", step=following["key"], error=str(error))
         return None
 

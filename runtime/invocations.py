@@ -22,7 +22,7 @@ from runtime.exceptions import CallInDoubt, CallRefused, FingerprintMismatch, Pe
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
 from runtime.turn import Turn, facts, part
-from runtime.values import check
+from runtime.values import check, check_text
 from tools import Absent, Happened, ToolError, Verdict
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runtime.models import Step
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://aetheris.invalid/ledger")
+LONGEST_NAME = 200
 
 JSON = Any
 
@@ -60,6 +61,10 @@ class Intent:
         arguments: JSON,
         generation: int = 0,
     ) -> Intent:
+        """Raises `InputInvalid` for what a row cannot hold."""
+        check_text(call, f"{step_key} name of a call", LONGEST_NAME)
+        check_text(callee.name, f"{step_key} name of a {callee.kind}", LONGEST_NAME)
+        check(arguments, f"{step_key}.inputs")
         key = uuid5(NAMESPACE, f"{tenant}/{job_id}/{step_key}/{call}/{generation}")
         return cls(step_id, step_key, call, callee, arguments, key, generation)
 
