@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
-
+from runtime import schemas
 from runtime.exceptions import ApprovalInvalid, ApprovalRefused, JobFinished
 from runtime.values import check
 
@@ -111,13 +110,5 @@ def _who(wait: Wait) -> str:
 
 
 def _validate(answer: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    if not schema:
-        return
-    error = next(
-        iter(sorted(jsonschema.Draft202012Validator(schema).iter_errors(dict(answer)), key=str)), None
-    )
-    if error is not None:
-        field = ".".join(str(part) for part in error.absolute_path)
-        if error.validator == "required" and isinstance(error.validator_value, list):
-            field = next((name for name in error.validator_value if name not in error.instance), field)
-        raise ApprovalInvalid(field or "answer", error.message)
+    if schema and (wrong := schemas.misfit(dict(answer), schema)):
+        raise ApprovalInvalid(wrong.field or "answer", wrong.reason)

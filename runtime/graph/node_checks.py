@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtime import expressions
+from runtime import expressions, schemas
 from runtime.graph.kinds import COMMON, SHAPES, Kind, Shape
 from runtime.graph.problems import Report, shown
 
@@ -81,6 +81,9 @@ def _look_at_shape(node: dict[str, Any], shape: Shape, path: str, report: Report
         report.add(f"{path}.{key}", "missing_key", f"a {kind} needs {key!r}")
     if shape.rule and (wrong := shape.rule.check(node)):
         report.add(path, "bad_keys", f"this {kind} {wrong}")
+    if "schema" in shape.keys and isinstance(node.get("schema"), dict):
+        for fault in schemas.faults(node["schema"]):
+            report.add(f"{path}.schema.{fault.path}", "bad_schema", fault.reason)
 
 
 def _look_at_keys(node: dict[str, Any], keys: Mapping[str, Any], path: str, report: Report) -> None:

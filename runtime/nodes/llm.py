@@ -8,9 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import jsonschema
-
-from runtime import expressions
+from runtime import expressions, schemas
 from runtime.callees import ModelCallee
 from runtime.conf import settings
 from runtime.invocations import Intent
@@ -34,7 +32,7 @@ class LlmNode(Node):
             content = context.model(asked, call=f"llm.{number}")["content"]
             try:
                 return Completed(_checked(content, step.config.get("schema")))
-            except (ValueError, jsonschema.ValidationError) as error:
+            except ValueError as error:
                 if context.calls_sent > sent:
                     message = f"the answer does not fit the schema: {str(error)[:500]}"
                     return Retry({"type": "ModelAnswerInvalid", "message": message})
@@ -84,7 +82,8 @@ def _checked(content: str, schema: Mapping[str, Any] | None) -> Any:
     if schema is None:
         return content
     value = json.loads(content)
-    jsonschema.validate(value, schema)
+    if wrong := schemas.misfit(value, schema):
+        raise ValueError(f"{wrong.field}: {wrong.reason}" if wrong.field else wrong.reason)
     return value
 
 

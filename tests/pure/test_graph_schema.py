@@ -33,6 +33,7 @@ BEYOND |= {
     "too_many_nodes",
     "not_json",
     "unknown_kind",
+    "bad_schema",
 }
 
 EVERY_KIND: dict[str, Any] = {

@@ -78,6 +78,8 @@ def test_a_graph_may_come_with_the_request(api, go_on):
         ({"graph": 7}, "invalid-input", "graph"),
         ({"graph": {"nodes": []}}, "invalid-graph", "graph.nodes"),
         ({"graph": {"nodes": [{"id": "a", "kind": "tool", "tool": "nope"}]}}, "invalid-graph", "graph.nodes[0].tool"),
+        ({"graph": {"nodes": [{"id": "a", "kind": "approval", "prompt": "?", "schema": {"$ref": "http://x.test"}}]}},
+         "invalid-graph", "graph.nodes[0].schema.$ref"),
         (b'{"agent": "echo", "input": {"a": [1, "x\\u0000"]}}', "invalid-input", "input.a[1]"),
         (b'{"agent": "echo", "input": {"a": "\\ud800"}}', "invalid-input", "input.a"),
         (b'{"agent": "echo", "input": {"a": 1, "a": 2}}', "invalid-input", "input"),
