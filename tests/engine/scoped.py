@@ -64,6 +64,16 @@ def run_alone(job: Job, worker: Incarnation, key: str) -> Step:
     return step_of(job, key)
 
 
+def most_at_once(job: Job, worker: Incarnation) -> int:
+    """Run the job in any order; the largest number of copies that were under way at a time."""
+    most = 0
+    while ready := Step.objects.filter(job=job).ready().order_by("?").first():
+        most = max(most, Scope.objects.filter(job=job, status="running").count())
+        run_alone(job, worker, ready.key)
+    job.refresh_from_db()
+    return most
+
+
 def during(point: CrashPoint, act: Callable[[], Any]) -> None:
     """Do something once, when a worker next comes by this point."""
 

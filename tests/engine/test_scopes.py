@@ -11,7 +11,7 @@ from runtime.ports import CrashPoint
 from tests.agents_app.world import world
 from tests.engine.driving import claim, crash_at, last_error, statuses, step_of, submit, told
 from tests.engine.driving import drive as drive_with
-from tests.engine.scoped import body, during, failing_for, mapping, run_alone, scopes
+from tests.engine.scoped import body, during, failing_for, mapping, most_at_once, run_alone, scopes
 
 # Items and results
 
@@ -184,25 +184,6 @@ def test_a_reference_to_a_step_that_does_not_come_before_the_map_is_found_at_sub
 
 
 # max_parallel
-
-
-def most_at_once(job: Job, worker: Any) -> int:
-    """The largest number of copies that were under way at any moment, one step at a time."""
-    most = 0
-    for _ in range(1000):
-        ready = Step.objects.filter(job=job).ready().order_by("?").first()
-        open_ = Scope.objects.filter(job=job, status="running").count()
-        most = max(most, open_)
-        if ready is None:
-            break
-        step = claim(job, worker, ready.key)
-        if step.kind == "map":
-            step.rescue()
-            run_alone(job, worker, step.key)
-        else:
-            step.complete(1)
-    job.refresh_from_db()
-    return most
 
 
 @pytest.mark.parametrize("parallel", [1, 3, 7, 50])
