@@ -1,0 +1,86 @@
+"""PostgreSQL drops the connection while the runtime reads for a step: nobody's failure, and nothing runs twice."""
+
+import pytest
+from django.db import OperationalError, connection
+
+from runtime import execution, outages, ports
+from runtime.graph import Graph
+from runtime.ports import CrashPoint
+from tests.engine.driving import doing, run_once, step_of, submit
+
+pytestmark = pytest.mark.pg_slice
+
+
+def cut(point: CrashPoint | None = None) -> None:
+    """End the server's side of this thread's connection."""
+    connection.ensure_connection()
+    pid = connection.connection.info.backend_pid
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+            while cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).rowcount:
+                pass  # it hears of it within a moment
+    finally:
+        other.close()
+
+
+def looking_back() -> Graph:
+    """A line in which every step refers to the first one."""
+    graph = Graph()
+    first = previous = graph.function("first", "add", one=1)
+    for number in range(5):
+        previous = graph.function(f"s{number}", "add", one=first, other=previous)
+    return graph
+
+
+@pytest.mark.parametrize("when", [CrashPoint.AFTER_CLAIM, CrashPoint.BEFORE_RECORD])
+def test_the_inputs_of_a_step_are_read_through_an_outage(when, worker, monkeypatch):
+    monkeypatch.setattr(execution, "KEPT_RESULTS", 1)  # so that what is older is read again
+    ports.crash_hook = lambda point: cut() if point is when else None
+    job = submit(looking_back())
+    run_once(job, worker, "first")
+    assert (job.status, job.result) == ("completed", 12)
+    assert {(step.attempt, step.failures) for step in job.steps.all()} == {(1, 0)}
+
+
+def test_recorded_values_are_read_through_an_outage(worker, clock):
+    def draws(context):
+        if context.step.attempt == 2:
+            cut()
+        value = context.random()
+        if context.step.attempt == 1:
+            context.tool("lookup")
+            raise ValueError(value)
+        return value
+
+    job = submit(doing(draws))
+    run_once(job, worker)
+    drawn = float((step_of(job).error or {})["message"])
+    clock.forward(minutes=1)
+    run_once(job, worker)
+    assert (job.status, job.result) == ("completed", drawn)
+    assert step_of(job).failures == 1, "its own"
+
+
+def test_a_read_that_cannot_succeed_later_is_not_repeated(worker):
+    asked = []
+
+    def question() -> None:
+        asked.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1/0")
+
+    with pytest.raises(Exception, match="division by zero"):
+        outages.wait_out(question)
+    assert len(asked) == 1
+
+
+def test_an_outage_that_lasts_is_told_in_the_end(worker, monkeypatch):
+    monkeypatch.setattr(outages, "RECONNECT_SECONDS", 0.2)
+
+    def question() -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with pytest.raises(OperationalError):
+        outages.wait_out(question)
