@@ -13,12 +13,14 @@ from uuid import UUID
 import structlog
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 
 from runtime.approvals import may_decide
 from runtime.exceptions import JobNotFound
 from runtime.models import Job, LedgerEntry, Wait
 from runtime.models.job import JobQuerySet
+from runtime.models.ledger import LedgerEntryQuerySet
+from runtime.models.signal import WaitQuerySet
 
 logger = structlog.get_logger(__name__)
 
@@ -110,11 +112,11 @@ def visible_job(user: Any, job_id: UUID, *, without: Iterable[str] = ()) -> Job:
     return job
 
 
-def visible_entries(user: Any) -> QuerySet[LedgerEntry]:
+def visible_entries(user: Any) -> LedgerEntryQuerySet:
     return LedgerEntry.objects.filter(job__in=visible_jobs(user))
 
 
-def decidable(user: Any) -> QuerySet[Wait]:
+def decidable(user: Any) -> WaitQuerySet:
     """The open approvals that this user may decide."""
     return Wait.objects.approvals().filter(_addressed_to(user))
 

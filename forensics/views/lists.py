@@ -22,8 +22,8 @@ from runtime.api.serializers import ApprovalSerializer, EntrySummary, JobSummary
 from runtime.conf import settings
 from runtime.exceptions import AetherisError, InputInvalid
 from runtime.graph import GraphInvalid
-from runtime.models import Job
-from runtime.states import EntryState, JobStatus
+from runtime.models import Job, LedgerEntry, Wait
+from runtime.states import JobStatus
 
 JOBS_SHOWN = 50
 MOST_SHOWN = 100
@@ -49,15 +49,13 @@ def jobs_json(request: HttpRequest) -> HttpResponse:
 @page
 @require_GET
 def approvals(request: HttpRequest) -> HttpResponse:
-    waits = list(permissions.decidable(request.user).select_related("job").order_by("id")[:MOST_SHOWN])
-    return render(request, "forensics/approvals.html", {"waits": waits})
+    return render(request, "forensics/approvals.html", {"waits": _decidable(request)})
 
 
 @page
 @require_GET
 def approvals_json(request: HttpRequest) -> HttpResponse:
-    waits = permissions.decidable(request.user).select_related("job").order_by("id")[:MOST_SHOWN]
-    shown = ApprovalSerializer(list(waits), many=True, context={"payloads": True}).data
+    shown = ApprovalSerializer(_decidable(request), many=True, context={"payloads": True}).data
     return JsonResponse({"approvals": shown})
 
 
@@ -73,10 +71,13 @@ def doubts_json(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"entries": EntrySummary(_doubts(request), many=True).data})
 
 
-def _doubts(request: HttpRequest) -> list[Any]:
-    entries = permissions.visible_entries(request.user).filter(state=EntryState.UNKNOWN)
-    shown = entries.defer("arguments", "result", "usage", "error").select_related("step", "job")
-    return list(shown.order_by("id")[:MOST_SHOWN])
+def _decidable(request: HttpRequest) -> list[Wait]:
+    return list(permissions.decidable(request.user).for_list().order_by("id")[:MOST_SHOWN])
+
+
+def _doubts(request: HttpRequest) -> list[LedgerEntry]:
+    entries = permissions.visible_entries(request.user).in_doubt().for_list()
+    return list(entries.order_by("id")[:MOST_SHOWN])
 
 
 # The list of jobs

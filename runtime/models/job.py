@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser
 
+NOT_LISTED = ("input", "result", "error", "head", "request_digest")
+
 
 class JobQuerySet(models.QuerySet["Job"]):
     def unreported(self) -> JobQuerySet:
@@ -44,7 +46,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def for_list(self) -> JobQuerySet:
         """Everything a list shows. Payload columns are never part of it."""
-        return self.defer("input", "result", "error", "head", "request_digest")
+        return self.defer(*NOT_LISTED)
 
     def submit(
         self,

@@ -5,16 +5,25 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from runtime.models import job, step
 from runtime.models.base import TenantField
 from runtime.models.job import Job
 from runtime.models.step import Step
 from runtime.states import EntryState
+
+NOT_LISTED = ("arguments", "result", "error", "usage")
 
 
 class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
     def in_doubt(self) -> LedgerEntryQuerySet:
         """Effects of which nobody knows whether they happened: a person decides."""
         return self.filter(state=EntryState.UNKNOWN)
+
+    def for_list(self) -> LedgerEntryQuerySet:
+        """Entries with their steps and jobs, none of them with its payloads."""
+        of_job = (f"job__{name}" for name in job.NOT_LISTED)
+        of_step = (f"step__{name}" for name in step.NOT_LISTED)
+        return self.select_related("step", "job").defer(*NOT_LISTED, *of_job, *of_step)
 
 
 class LedgerEntry(models.Model):

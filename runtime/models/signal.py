@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from runtime.clock import DatabaseNow
+from runtime.models import job
 from runtime.models.base import TenantField
 from runtime.models.job import Job
 from runtime.models.step import Step
@@ -57,6 +58,10 @@ class WaitQuerySet(models.QuerySet["Wait"]):
     def approvals(self) -> WaitQuerySet:
         return self.open().filter(kind="approval")
 
+    def for_list(self) -> WaitQuerySet:
+        """Waits with their jobs, which come without payloads."""
+        return self.select_related("job").defer(*(f"job__{name}" for name in job.NOT_LISTED))
+
 
 class Wait(models.Model):
     """What a parked step waits for."""
@@ -68,7 +73,7 @@ class Wait(models.Model):
     step_key = models.CharField(max_length=255)
     attempt = models.IntegerField()
     kind = models.CharField(max_length=10)
-    """signal, approval, timer or unknown."""
+    """signal, approval, subjob, timer, scopes or unknown."""
     name = models.CharField(max_length=255)
     prompt = models.TextField(default="", blank=True)
     schema = models.JSONField(default=dict)

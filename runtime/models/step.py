@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from runtime.outcomes import Waiting
     from runtime.turn import TurnAnswer
 
+NOT_LISTED = ("config", "result", "error", "resume", "causes")
+
 
 class StepQuerySet(models.QuerySet["Step"]):
     def ready(self) -> StepQuerySet:
@@ -55,7 +57,7 @@ class StepQuerySet(models.QuerySet["Step"]):
         return self.filter(silent | unlisted, status=StepStatus.RUNNING)
 
     def for_list(self) -> StepQuerySet:
-        return self.defer("config", "result", "error", "resume", "causes")
+        return self.defer(*NOT_LISTED)
 
 
 class Step(models.Model):
@@ -103,6 +105,8 @@ class Step(models.Model):
         db_constraint=False,
         db_index=False,
     )
+    claim_token = models.UUIDField(null=True)
+    """Names the turn that claimed the step: a worker whose answer was lost finds its claim by it."""
     queue = models.CharField(max_length=50)
     priority = models.SmallIntegerField(default=0)
     timeout = models.FloatField()

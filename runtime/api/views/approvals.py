@@ -25,25 +25,7 @@ class Inbox(View):
     )
     def get(self, request: Request) -> Response:
         """The open approvals that you may decide, newest first."""
-        waits = (
-            permissions.decidable(request.user)
-            .select_related("job")
-            .only(
-                "id",
-                "job__id",
-                "job__agent",
-                "step_key",
-                "kind",
-                "name",
-                "prompt",
-                "schema",
-                "approvers",
-                "opened_at",
-                "deadline_at",
-                "closed_at",
-                "outcome",
-            )
-        )
+        waits = permissions.decidable(request.user).for_list()
 
         def shown(rows: list[Wait]) -> Any:
             return serializers.ApprovalSerializer(rows, many=True, context={"payloads": True}).data

@@ -28,7 +28,7 @@ class Ledger(View):
     )
     def get(self, request: Request) -> Response:
         """Intended effects, newest first; `state=unknown` are those that wait for a person."""
-        entries = permissions.visible_entries(request.user).select_related("step")
+        entries = permissions.visible_entries(request.user).for_list()
         if state := request.query_params.get("state"):
             if state not in EntryState.values:
                 raise InputInvalid("state", f"must be one of {', '.join(EntryState.values)}")
@@ -36,10 +36,7 @@ class Ledger(View):
         if job := request.query_params.get("job"):
             entries = entries.filter(job=job_of(request, uuid_of(job, "job")))
         return NewestFirst().page_of(
-            entries.defer("arguments", "result", "error", "usage"),
-            request,
-            self,
-            lambda rows: serializers.EntrySummary(rows, many=True).data,
+            entries, request, self, lambda rows: serializers.EntrySummary(rows, many=True).data
         )
 
 
