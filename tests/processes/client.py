@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from django.db import DatabaseError, InterfaceError, connection
 
 from runtime import doctor
+from runtime.exceptions import JobFinished
 from runtime.models import Event, Job, LedgerEntry, Step, Worker
 from runtime.stack.child import Child
 from runtime.stack.supervisor import Supervisor
@@ -135,7 +137,8 @@ class Client:
     def settle(self) -> None:
         """End what this test left open; then nothing may be left that `doctor` does not like."""
         for job in Job.objects.filter(pk__in=[job.pk for job in self.jobs]).unfinished():
-            job.cancel(by="test", why="the test is over")
+            with suppress(JobFinished):
+                job.cancel(by="test", why="the test is over")
         self.until_finished(*self.jobs)
         findings = doctor.examine([job.pk for job in self.jobs])
         assert not findings, "\n".join(

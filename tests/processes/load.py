@@ -26,7 +26,8 @@ def begin(client: Client, *, seconds: float = 0.5, jobs: int = JOBS) -> list[Job
     """Jobs that are under way: some of their steps have ended, most have not."""
     errands = [client.submit("errand", seconds=seconds) for _ in range(jobs)]
     until_done(client, errands, 0.2)
-    assert not any(job.is_finished for job in Job.objects.filter(pk__in=[job.pk for job in errands]))
+    unfinished = Job.objects.filter(pk__in=[job.pk for job in errands]).unfinished()
+    assert unfinished.count() > jobs / 2, "this is meant to be the middle"
     return errands
 
 
