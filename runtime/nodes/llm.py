@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from runtime import expressions, schemas
+from runtime import expressions, schemas, strict_json
 from runtime.callees import ModelCallee
 from runtime.conf import settings
 from runtime.invocations import Intent
@@ -78,10 +78,12 @@ def request(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, An
     return asked
 
 
-def _checked(content: str, schema: Mapping[str, Any] | None) -> Any:
+def _checked(content: str | None, schema: Mapping[str, Any] | None) -> Any:
     if schema is None:
         return content
-    value = json.loads(content)
+    limits = settings()
+    # A model that refuses may answer without content.
+    value = strict_json.loads(content or "", limits.max_value_bytes, limits.max_depth)
     if wrong := schemas.misfit(value, schema):
         raise ValueError(f"{wrong.field}: {wrong.reason}" if wrong.field else wrong.reason)
     return value

@@ -686,6 +686,15 @@ def test_an_answer_that_does_not_fit_its_schema_is_asked_for_again(model, worker
     assert (job.status, job.result, len(model.requests)) == ("completed", {"ok": True}, 3)
 
 
+@pytest.mark.parametrize("odd", [None, "[" * 100_000, '{"ok": NaN}', '{"ok": "\\u0000"}'])
+def test_an_answer_that_is_no_value_at_all_is_asked_for_again(odd, model, worker, clock):
+    model.contents.extend([odd, '{"ok": true}'])
+    job = submit(asking(schema={"type": "object"}), "this")
+    drive_with(job, worker)
+    clock.forward(hours=1)
+    assert drive_with(job, worker).result == {"ok": True}
+
+
 def test_a_recorded_answer_is_not_asked_for_again(model, worker, other, outside, lose):
     """The late answer of a lost attempt is kept, and its successor uses it."""
     model.contents.extend(["first", "second"])
