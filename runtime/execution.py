@@ -30,7 +30,8 @@ from runtime.exceptions import (
 )
 from runtime.expressions import ExpressionFailed, ExpressionInvalid
 from runtime.graph import GraphInvalid, TaskGraph
-from runtime.invocations import Intent, describe, settle_alone
+from runtime.graph.durations import LONGEST
+from runtime.invocations import Intent, clean, describe, settle_alone
 from runtime.models import Job, Step
 from runtime.models.step import claim
 from runtime.outages import wait_out
@@ -112,7 +113,7 @@ def _step(claimed: dict[str, Any], job: Job) -> Step:
 def run_step(step_id: int, worker: Incarnation) -> int:
     """Claim a step, run it, and go on with the job while that is fair. Returns the number of steps run."""
     crash_point(CrashPoint.BEFORE_CLAIM)
-    answer = claim(step_id, worker.id, held=worker.held_ids)
+    answer = claim(step_id, worker.id)
     if answer is None:
         return 0
     run: Run | None = Run.begin(answer)
@@ -159,7 +160,7 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
     except (
         BaseException
     ) as error:  # a step may raise anything, SystemExit included; it ends the step, not the worker
-        outcome = outcome_of(error, step)
+        outcome = _sound(outcome_of(error, step), step, context)
     if context.doubts and not (isinstance(outcome, Waiting) and outcome.kind == "unknown"):
         outcome = _in_doubt(context.doubts[0], step)
     return context, outcome
@@ -173,12 +174,29 @@ def outcome_of(error: BaseException, step: Step) -> Outcome:
         case CallRefused(error=refusal):
             if refusal.get("permanent"):
                 return Failed(refusal)
-            after = refusal.get("retry_after")
-            return Retry(refusal, timedelta(seconds=after) if after is not None else None)
+            return Retry(refusal, _pause(refusal.get("retry_after")))
         case _ if isinstance(error, PERMANENT):
             return Failed(describe(error))
         case _:
             return Retry({**describe(error), "traceback": _frames(error)})
+
+
+def _pause(seconds: object) -> timedelta | None:
+    """As long as a refusal asks for, where it makes sense."""
+    try:
+        return timedelta(seconds=min(max(float(seconds), 0.0), LONGEST))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _sound(outcome: Outcome, step: Step, context: Context) -> Outcome:
+    """An error that somebody made up may hold what no row can."""
+    if isinstance(outcome, Waiting):
+        return outcome
+    try:
+        return endings.checked(outcome, step, context)
+    except PERMANENT as error:
+        return Failed(describe(error))
 
 
 def _in_doubt(doubt: CallInDoubt, step: Step) -> Outcome:
@@ -192,7 +210,7 @@ def _in_doubt(doubt: CallInDoubt, step: Step) -> Outcome:
 def _frames(error: BaseException) -> list[str]:
     """Where it was raised: file, line and function, without the values that a source line may show."""
     frames = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames[-12:]]
+    return [clean(f"{frame.filename}:{frame.lineno} in {frame.name}") for frame in frames[-12:]]
 
 
 def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *, go_on: bool) -> TurnAnswer:
@@ -228,7 +246,6 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
         turn.claim(
             run.following["id"] if run.following else None,
             queues=worker.queues,
-            held=worker.held_ids,
             intent=run.intent.as_operation() if run.intent else None,
         )
     try:

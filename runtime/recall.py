@@ -84,17 +84,15 @@ def _intended(turn: Turn, operation: dict[str, Any], attempt: int | None = None)
 
 
 def _claimed(turn: Turn) -> TurnAnswer | None:
-    """A step that runs in my name and that I do not know of was claimed by the lost turn."""
+    """The step that runs under the token of the lost turn's claim."""
     wanted = turn.payload.get("claim")
     if wanted is None:
         return None
-    steps = (
-        apps.get_model("runtime", "Step")
-        .objects.filter(status="running", worker=turn.worker)
-        .exclude(pk__in=turn.held)
-    )
-    steps = steps.filter(pk=turn.payload["step"]) if "step" in turn.payload else steps.filter(job=turn.job_id)
-    step = steps.first()
+    steps = apps.get_model("runtime", "Step").objects.filter(status="running", claim_token=wanted["token"])
+    if "step" in turn.payload:
+        step = steps.filter(pk=turn.payload["step"]).first()
+    else:
+        step = steps.filter(job=turn.job_id).first()
     if step is None:
         return None
     with connection.cursor() as cursor:

@@ -8,12 +8,12 @@ reads the rows again, and is sent again only when they show that it did not happ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
@@ -55,7 +55,6 @@ class Turn:
         self.worker = worker
         self.answer: TurnAnswer = {}
         self._ops: list[dict[str, Any]] = []
-        self._held: Callable[[], Collection[int]] = tuple
         self._payload: dict[str, Any] = {"log": settings().log_name}
         if step is not None:
             self._payload["step"] = step
@@ -279,16 +278,15 @@ class Turn:
         queues: Iterable[str] = (),
         with_job: bool = False,
         intent: dict[str, Any] | None = None,
-        held: Callable[[], Collection[int]] = tuple,
     ) -> None:
         """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling."""
-        self._held = held
         self._payload["claim"] = {
             "step": step,
             "only": only,
             "queues": list(queues),
             "with_job": with_job,
             "intent": intent,
+            "token": str(uuid4()),
         }
 
     # The call
@@ -405,11 +403,6 @@ class Turn:
     @property
     def payload(self) -> dict[str, Any]:
         return self._payload
-
-    @property
-    def held(self) -> Collection[int]:
-        """What the worker's threads hold by now; asked late, so that no thread takes another's step for its own."""
-        return self._held()
 
 
 def _facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:

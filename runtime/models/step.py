@@ -256,9 +256,9 @@ class Edge(models.Model):
         return f"{self.parent_id} → {self.child_id}"
 
 
-def claim(step_id: int, incarnation: UUID, **kwargs: Any) -> TurnAnswer | None:
+def claim(step_id: int, incarnation: UUID) -> TurnAnswer | None:
     """Claim a step by its id: one call, and the step's row decides. None when it was not to be had."""
     turn = Turn(step=step_id, worker=incarnation)
-    turn.claim(step_id, only=True, with_job=True, **kwargs)
+    turn.claim(step_id, only=True, with_job=True)
     answer = turn.commit()
     return answer if answer.get("claimed") else None

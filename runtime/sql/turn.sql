@@ -823,6 +823,7 @@ BEGIN
       claimed := r.id;
       v_attempt := r.attempt + 1;
       UPDATE aetheris_step SET status = 'running', attempt = v_attempt, worker_id = chain.worker, claimed_at = now_at,
+          claim_token = (claim ->> 'token')::uuid,
           deadline_at = now_at + make_interval(secs => timeout), run_after = NULL WHERE id = r.id;
       d_ready := d_ready - 1;
       d_running := d_running + 1;
