@@ -78,9 +78,7 @@ def hint(released: Iterable[tuple[int, str]]) -> bool:
                         retry=False,
                         ignore_result=True,
                     )
-    except (
-        Exception
-    ) as error:  # which ones there are depends on the transport; the steps are committed already
+    except Exception as error:  # which ones there are depends on the transport; the steps are committed
         breaker.trip()
         logger.warning("hint_not_sent", error=str(error), steps=sum(map(len, by_queue.values())))
         return False

@@ -61,7 +61,7 @@ def _address(url: str) -> str:
     return url.replace("redis+socket://", "unix://", 1)
 
 
-def _ask(question: "Callable[[Redis], T]") -> "T":
+def _ask(question: Callable[[Redis], T]) -> T:
     if breaker.is_open:
         raise LeaseUnavailable("Redis did not answer a moment ago")
     try:

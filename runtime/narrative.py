@@ -79,9 +79,7 @@ class Narrative:
             try:
                 parts = [part("narrative", json.loads(told.text))]
                 turn.event(told.type, step=self.step.key, attempt=self.step.attempt, data=data, parts=parts)
-            except (
-                Exception
-            ) as error:  # the turn carries the step's own record, which must not be lost with it
+            except Exception as error:  # the step's own record in this turn must not be lost with it
                 self._drop(f"{told.type}: {error}")
         self._bytes = 0
         self._report()

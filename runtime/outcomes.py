@@ -39,8 +39,8 @@ class Failed:
 class Waiting:
     """The step waits for the outside and holds nothing: no thread, no message, no lease.
 
-    `kind` is signal, approval, timer or unknown; `name` is what wakes it. `on_timeout` is what the step
-    is resumed with when `timeout` has passed.
+    `kind` is signal, approval, subjob, timer or unknown; `name` is what wakes it. When `timeout` has passed, or
+    `until` has come, the step is resumed with the outcome `timed_out` and says itself what that means.
     """
 
     kind: str
@@ -52,6 +52,7 @@ class Waiting:
     schema: dict[str, Any] = field(default_factory=dict)
     approvers: dict[str, Any] = field(default_factory=dict)
     event: str | None = None
+    """Recorded with the wait, such as `approval_requested`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def may_submit(user: Any) -> bool:
 
 
 def may_operate(user: Any) -> bool:
-    """Cancel, pause, resume, resolve what is in doubt."""
+    """Cancel, pause, resume, retry, resolve what is in doubt."""
     return bool(user.has_perm("runtime.operate_job"))
 
 

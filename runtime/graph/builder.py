@@ -174,9 +174,8 @@ class Graph:
         implied = []
         for node in self._nodes:
             known = (name for name in _references(node) if name in place)
-            for name in sorted(
-                known, key=place.__getitem__, reverse=True
-            ):  # the nearest may lead to the others
+            # The nearest first: it may lead to the others.
+            for name in sorted(known, key=place.__getitem__, reverse=True):
                 if name != node["id"] and not _is_upstream(name, node["id"], parents):
                     parents[node["id"]].append(name)
                     implied.append({"from": name, "to": node["id"]})

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 JOB_HELP = "its id, the beginning of one, or `last`"
 JSON_HELP = "as JSON, as @FILE, or as - for standard input"
 NO_TERMINAL_WIDTH = 200
+NO_SUCH_TABLE, NO_SUCH_FUNCTION = "42P01", "42883"
 
 
 class AetherisCommand(BaseCommand):
@@ -94,10 +95,7 @@ def errors_told() -> Iterator[None]:
             f"PostgreSQL cannot be asked: {str(error).strip()}. `make stack` starts one; DATABASE_URL names another."
         ) from error
     except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", None) in (
-            "42P01",
-            "42883",
-        ):  # no such table, no such function
+        if getattr(error.__cause__, "sqlstate", None) in (NO_SUCH_TABLE, NO_SUCH_FUNCTION):
             raise CommandError(
                 "The database has no tables of this version yet: run `manage.py migrate`."
             ) from error

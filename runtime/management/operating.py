@@ -1,4 +1,4 @@
-"""What `cancel`, `pause` and `resume` share: one verb, for each of the jobs that are named."""
+"""What `cancel`, `pause`, `resume` and `retry` share: one verb, for each of the jobs that are named."""
 
 from argparse import ArgumentParser
 from typing import Any, ClassVar

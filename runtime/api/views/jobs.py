@@ -1,4 +1,4 @@
-"""Jobs: submit, list, look, signal, cancel, pause, resume."""
+"""Jobs: submit, list, look, signal, cancel, pause, resume, retry."""
 
 from collections.abc import Callable
 from typing import Any
