@@ -6,6 +6,7 @@ its own, so a fork says beforehand which effects of the original may happen a se
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -43,18 +44,19 @@ class ForkPlan:
 
 def plan(job: Job, step_key: str) -> ForkPlan:
     """Look before forking. Raises `StepNotFound`, or `InputInvalid` for a step inside a map or plan."""
-    steps = {step.key: step for step in job.steps.filter(scope=None).for_list()}
+    steps = {
+        step.key: step for step in job.steps.filter(scope=None).for_list() if step.key == _outermost(step.key)
+    }
     _check_step(job, step_key, steps)
     after = _downstream(job, step_key)
     copied = [key for key, step in steps.items() if key not in after and step.status in COPIED]
-    again = [key for key in steps if key not in set(copied)]
-    entries = LedgerEntry.objects.filter(job=job, kind="tool", state__in=MAY_HAVE_HAPPENED).exclude(
-        step__key__in=copied
-    )
+    taken_over = set(copied)
+    again = [key for key in steps if key not in taken_over]
+    entries = LedgerEntry.objects.filter(job=job, kind="tool", state__in=MAY_HAVE_HAPPENED)
     effects = [
         {"step": entry.step.key, "tool": entry.name, "state": entry.state, "arguments": entry.arguments}
         for entry in entries.select_related("step")
-        if not entry.policy.get("read_only")
+        if not entry.policy.get("read_only") and _outermost(entry.step.key) not in taken_over
     ]
     return ForkPlan(step_key, copied, again, effects)
 
@@ -90,11 +92,17 @@ def fork(job: Job, step_key: str, *, input: Any = UNCHANGED, by: str = "", why: 
     return Job.objects.get(pk=turn.commit()["job"])
 
 
+def _outermost(step_key: str) -> str:
+    """The step of the job's own graph that a step belongs to: a map or plan around it, or what spawned it."""
+    return re.split(r"[.\[]", step_key, maxsplit=1)[0]
+
+
 def _check_step(job: Job, step_key: str, steps: dict[str, Step]) -> None:
     if step_key in steps:
         return
     if job.steps.filter(key=step_key).exists():
-        raise InputInvalid("step", f"{step_key!r} is inside a map or plan: fork from the step that holds it")
+        outermost = _outermost(step_key)
+        raise InputInvalid("step", f"{step_key!r} belongs to {outermost!r}: fork from that")
     raise StepNotFound(f"{step_key!r} in job {job.pk}")
 
 
