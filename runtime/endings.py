@@ -6,13 +6,18 @@ fail for reasons that pass.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from runtime import agents
-from runtime.exceptions import Permanent
-from runtime.graph import Graph, TaskGraph
+from runtime.exceptions import InputInvalid, Permanent
+from runtime.graph import Graph, TaskGraph, fields
+from runtime.graph.durations import LONGEST as LONGEST_DURATION
 from runtime.models import Step, Wait
 from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
+from runtime.signals import RESERVED
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
@@ -21,7 +26,10 @@ if TYPE_CHECKING:
 LONGEST_KEY: int = Step._meta.get_field("key").max_length or 0
 LONGEST_BRANCH: int = Step._meta.get_field("branch").max_length or 0
 LONGEST_WAIT: int = Wait._meta.get_field("name").max_length or 0
-LONGEST_WAIT_KIND: int = Wait._meta.get_field("kind").max_length or 0
+WAKERS = {"signal": "", "approval": "approval:", "timer": "", "subjob": "subjob:"}
+"""What a step may wait for, and what the name of each begins with: decisions do not come as anybody's signal."""
+EVENT = re.compile("[a-z_]{1,40}")
+YEARS = (1000, 9000)
 
 
 def checked(outcome: Outcome, step: Step, context: Context) -> Outcome:
@@ -31,10 +39,13 @@ def checked(outcome: Outcome, step: Step, context: Context) -> Outcome:
             check(result, f"{step.key} result")
             check_text(branch, f"{step.key} branch", LONGEST_BRANCH)
             return Completed(result, branch, _spawned(spawn, step, context))
-        case Retry(error) | Failed(error):
+        case Retry(error, after):
+            _check_error(error, step)
+            return Retry(error, _duration(after, f"{step.key} retry.after"))
+        case Failed(error):
             _check_error(error, step)
         case Waiting():
-            _check_wait(outcome, step)
+            return _checked_wait(outcome, step)
         case Expand(graph, bindings):
             _check_copies(graph, bindings, step, indexed=outcome.indexed)
         case CancelJob(reason):
@@ -67,11 +78,59 @@ def _check_error(error: Any, step: Step) -> None:
     check(error, f"{step.key} error")
 
 
-def _check_wait(waiting: Waiting, step: Step) -> None:
-    check_text(waiting.kind, f"{step.key} wait.kind", LONGEST_WAIT_KIND)
+def _checked_wait(waiting: Waiting, step: Step) -> Waiting:
     check_text(waiting.name, f"{step.key} wait.name", LONGEST_WAIT)
+    _check_waker(waiting, step)
     for part in ("prompt", "schema", "approvers"):
         check(getattr(waiting, part), f"{step.key} wait.{part}")
+    if not isinstance(waiting.prompt, str):
+        raise InputInvalid(f"{step.key} wait.prompt", "must be a text")
+    for part, form in (("schema", fields.JSON_SCHEMA), ("approvers", fields.APPROVERS)):
+        if wrong := form.check(getattr(waiting, part)):
+            raise InputInvalid(f"{step.key} wait.{part}", wrong)
+    if waiting.event is not None and not EVENT.fullmatch(waiting.event):
+        raise InputInvalid(f"{step.key} wait.event", "must be a name of up to 40 of a-z and '_'")
+    return replace(
+        waiting,
+        timeout=_duration(waiting.timeout, f"{step.key} wait.timeout"),
+        until=_moment(waiting.until, f"{step.key} wait.until"),
+    )
+
+
+def _check_waker(waiting: Waiting, step: Step) -> None:
+    """Whether what it waits for can come, and comes from nobody but those who may send it."""
+    if waiting.kind not in WAKERS:
+        raise InputInvalid(f"{step.key} wait.kind", f"must be one of {', '.join(WAKERS)}")
+    prefix = WAKERS[waiting.kind]
+    if prefix and not waiting.name.startswith(prefix):
+        raise InputInvalid(f"{step.key} wait.name", f"of kind {waiting.kind} must begin with {prefix!r}")
+    if waiting.kind == "signal" and waiting.name.startswith(RESERVED):
+        raise InputInvalid(f"{step.key} wait.name", "is a name of the runtime's own; no signal can bear it")
+
+
+def _duration(duration: Any, path: str) -> timedelta | None:
+    """What is over already is now; what ends after ten years is refused, since no row would hold all of it."""
+    if duration is None:
+        return None
+    if not isinstance(duration, timedelta):
+        raise InputInvalid(path, f"must be a timedelta, not {type(duration).__name__}")
+    if duration.total_seconds() > LONGEST_DURATION:
+        raise InputInvalid(path, "must be at most ten years")
+    return max(duration, timedelta(0))
+
+
+def _moment(moment: Any, path: str) -> datetime | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        raise InputInvalid(path, f"must be a datetime, not {type(moment).__name__}")
+    try:
+        known: datetime = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if YEARS[0] <= known.year <= YEARS[1]:
+            return known
+    except OverflowError:
+        pass  # the year before the first, or after the last
+    raise InputInvalid(path, f"must be within the years {YEARS[0]} to {YEARS[1]}")
 
 
 def _check_copies(graph: TaskGraph, bindings: list[dict[str, Any]], step: Step, *, indexed: bool) -> None:

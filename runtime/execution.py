@@ -31,6 +31,7 @@ from runtime.exceptions import (
 from runtime.expressions import ExpressionFailed, ExpressionInvalid
 from runtime.graph import GraphInvalid, TaskGraph
 from runtime.graph.durations import LONGEST
+from runtime.graph.durations import LONGEST
 from runtime.invocations import Intent, clean, describe, settle_alone
 from runtime.models import Job, Step
 from runtime.models.step import claim
@@ -179,6 +180,24 @@ def outcome_of(error: BaseException, step: Step) -> Outcome:
             return Failed(describe(error))
         case _:
             return Retry({**describe(error), "traceback": _frames(error)})
+
+
+def _pause(seconds: object) -> timedelta | None:
+    """As long as a refusal asks for, where it makes sense."""
+    try:
+        return timedelta(seconds=min(max(float(seconds), 0.0), LONGEST))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _sound(outcome: Outcome, step: Step, context: Context) -> Outcome:
+    """An error that somebody made up may hold what no row can."""
+    if isinstance(outcome, Waiting):
+        return outcome
+    try:
+        return endings.checked(outcome, step, context)
+    except PERMANENT as error:
+        return Failed(describe(error))
 
 
 def _pause(seconds: object) -> timedelta | None:

@@ -381,7 +381,7 @@ def describe(error: BaseException) -> dict[str, Any]:
 def _text(error: BaseException) -> str:
     try:
         return clean(str(error))
-    except Exception as unspeakable:  # an error's own text may raise as well
+    except BaseException as unspeakable:  # an error's own text may raise as well, SystemExit included
         return f"its message raised {type(unspeakable).__name__}"
 
 

@@ -17,6 +17,8 @@ def backoff(failures: int, retry: Mapping[str, Any], chance: float) -> timedelta
     initial = seconds(retry["backoff"]) if "backoff" in retry else settings().backoff_seconds
     cap = seconds(retry["max_backoff"]) if "max_backoff" in retry else settings().backoff_cap_seconds
     factor = float(retry.get("factor", 2.0))
-    # The exponent is bounded too: 2**10000 would overflow before the cap could apply.
-    wait = min(cap, initial * factor ** min(failures - 1, 64))
+    try:
+        wait = min(cap, initial * factor ** (failures - 1))
+    except OverflowError:  # before the cap could apply
+        wait = cap
     return timedelta(seconds=wait * (1 - chance / 2) if retry.get("jitter", True) else wait)

@@ -19,5 +19,7 @@ def check_text(value: str | None, path: str, longest: int) -> None:
     if value is None:
         return
     check(value, path)
+    if not isinstance(value, str):
+        raise InputInvalid(path, f"must be a text, not {type(value).__name__}")
     if not 0 < len(value) <= longest:
         raise InputInvalid(path, f"must have 1 to {longest} characters, not {len(value)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from runtime.exceptions import Permanent
@@ -28,8 +28,8 @@ class TimerNode(Node):
 
 
 def _moment(text: object) -> datetime:
+    """Without an offset it is UTC."""
     try:
-        moment = datetime.fromisoformat(str(text))
+        return datetime.fromisoformat(str(text))
     except ValueError as error:
         raise Permanent(f"{text!r} is not a moment: write it as 2027-01-31T09:00:00Z.") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
