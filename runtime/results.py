@@ -5,10 +5,14 @@ from typing import Any
 from django.apps import apps
 
 from runtime import expressions
+from runtime.values import check
 
 
 def evaluate_job_result(payload: dict[str, Any], fresh: dict[str, Any]) -> Any:
-    """The value of the job's result expression; `fresh` are results that the turn at hand is about to record."""
+    """The value of the job's result expression; `fresh` are results that the turn at hand is about to record.
+
+    Raises `ExpressionFailed` where it has no value, `InputInvalid` where that cannot be stored.
+    """
     jobs = apps.get_model("runtime", "Job").objects
     steps = apps.get_model("runtime", "Step").objects
     job_id = (
@@ -17,4 +21,6 @@ def evaluate_job_result(payload: dict[str, Any], fresh: dict[str, Any]) -> Any:
     job_input, template = jobs.values_list("input", "result_template").get(pk=job_id)
     keys = expressions.references(template["expression"]) - {"input"} - set(fresh)
     results = dict(steps.filter(job=job_id, key__in=keys).values_list("key", "result"))
-    return expressions.evaluate(template["expression"], {"input": job_input, **results, **fresh})
+    value = expressions.evaluate(template["expression"], {"input": job_input, **results, **fresh})
+    check(value, "result")
+    return value

@@ -20,7 +20,14 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from runtime import chain, dispatch, outages, ports
 from runtime.conf import settings
-from runtime.exceptions import AetherisError, JobFinished, JobNotFound, ResultNeeded, StaleAttempt
+from runtime.exceptions import (
+    AetherisError,
+    InputInvalid,
+    JobFinished,
+    JobNotFound,
+    ResultNeeded,
+    StaleAttempt,
+)
 from runtime.expressions import ExpressionFailed
 from runtime.rows import Rows
 from runtime.states import ENTRY_ALLOWED_FROM, STEP_ARROWS, EntryState
@@ -186,10 +193,12 @@ class Turn:
         parts: Sequence[chain.Part] = (),
         call: str | None = None,
     ) -> None:
-        self._op("event", type=type, step=step, attempt=attempt, call=call, **_facts(data, parts))
+        self._op("event", type=type, step=step, attempt=attempt, call=call, **facts(data, parts))
 
-    def job(self, verb: str, type: str, *, data: dict[str, Any], parts: Sequence[chain.Part] = ()) -> None:
-        self._op("job", verb=verb, type=type, **_facts(data, parts))
+    def job(
+        self, verb: str, type: str, *, data: dict[str, Any], parts: Sequence[chain.Part] = (), **columns: Any
+    ) -> None:
+        self._op("job", verb=verb, type=type, **facts(data, parts), **columns)
 
     def intend(self, intent: dict[str, Any]) -> None:
         self._op("intend", **intent)
@@ -217,7 +226,7 @@ class Turn:
             to=to.value,
             type=type,
             attempt=attempt,
-            **_facts(data, parts),
+            **facts(data, parts),
             **{"from": [state.value for state in allowed_from or ENTRY_ALLOWED_FROM[to]]},
             **columns,
         )
@@ -230,7 +239,7 @@ class Turn:
         }
         parts = [part("effects", [value["value"] for value in values])]
         self._op(
-            "effects", step=step.pk, key=step.key, attempt=step.attempt, values=values, **_facts(data, parts)
+            "effects", step=step.pk, key=step.key, attempt=step.attempt, values=values, **facts(data, parts)
         )
 
     def signal(
@@ -242,11 +251,12 @@ class Turn:
         type: str = "signal_received",
         sender: str = "",
         key: str | None = None,
+        wait: int | None = None,
         data: dict[str, Any] | None = None,
         parts: Sequence[chain.Part] = (),
         causes: Sequence[str] = (),
     ) -> None:
-        facts = _facts({"name": name, **(data or {})}, [part("signal", payload), *parts])
+        """Put a signal into the inbox. One for a `wait` is refused unless that is open and not over yet."""
         self._op(
             "signal",
             name=name,
@@ -254,8 +264,9 @@ class Turn:
             type=type,
             sender=sender,
             key=key,
+            wait=wait,
             causes=list(causes),
-            **facts,
+            **facts({"name": name, **(data or {})}, [part("signal", payload), *parts]),
         )
 
     def submit(self, job: dict[str, Any]) -> None:
@@ -364,9 +375,9 @@ class Turn:
         }
         try:
             value = evaluate_job_result(self._payload, fresh)
-        except ExpressionFailed as error:
+        except (ExpressionFailed, InputInvalid) as error:
             return {"result_error": {"type": "ResultFailed", "message": str(error)}}
-        return {"result": _facts(None, [part("output", value)])}
+        return {"result": facts(None, [part("output", value)])}
 
     def _move(
         self,
@@ -386,7 +397,7 @@ class Turn:
             attempt=step.attempt if attempt == -1 else attempt,
             to=arrow.to.value,
             type=arrow.event,
-            **_facts(data, parts),
+            **facts(data, parts),
             **{"from": [s.value for s in arrow.allowed_from]},
             **columns,
         )
@@ -405,15 +416,12 @@ class Turn:
         return self._payload
 
 
-def _facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:
+def facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:
     """`data` and commitments as the text that goes into the header, and the parts as rows."""
-    facts: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     if data:
-        facts["data"] = chain.header_bytes(data).decode()
+        told["data"] = chain.header_bytes(data).decode()
     if parts:
-        facts["sd"] = ",".join(f'"{c}"' for c in sorted(part.commitment() for part in parts))
-        facts["parts"] = {part.name: {"salt": part.salt, "value": part.value} for part in parts}
-    return facts
-
-
-facts = _facts
+        told["sd"] = ",".join(f'"{c}"' for c in sorted(part.commitment() for part in parts))
+        told["parts"] = {part.name: {"salt": part.salt, "value": part.value} for part in parts}
+    return told

@@ -318,6 +318,15 @@ def test_a_result_expression_that_fails_fails_the_job_and_says_where(drive):
     assert statuses(job) == {"a": "completed"}
 
 
+def test_a_result_that_cannot_be_stored_fails_the_job_and_says_why(drive, settings):
+    settings.AETHERIS = {**settings.AETHERIS, "MAX_VALUE_BYTES": 1000}
+    graph = Graph()
+    graph.function("a", "say", value="x" * 600)
+    graph.result(["${a}", "${a}"])
+    job = drive(submit(graph))
+    assert (job.status, why(job)["type"], statuses(job)) == ("failed", "ResultFailed", {"a": "completed"})
+
+
 def test_an_input_expression_that_fails_fails_its_step_without_retries(drive):
     graph = Graph()
     graph.function("a", "say", value="${input.missing}")
