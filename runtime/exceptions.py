@@ -37,6 +37,15 @@ class JobFinished(AetherisError):
 
     def __init__(self, job_id: UUID, status: str, asked: str) -> None:
         super().__init__(f"Job {job_id} is {status}: it cannot {asked} any more.")
+        self.status = status
+
+
+class RetryRefused(JobFinished):
+    """The job has not failed, so there is nothing to retry."""
+
+    def __init__(self, job_id: UUID, status: str) -> None:
+        AetherisError.__init__(self, f"Job {job_id} is {status}: only a failed job can be retried.")
+        self.status = status
 
 
 class AgentNotFound(AetherisError):

@@ -72,7 +72,13 @@ FINISHED = Kind(
     "job-finished",
     HTTPStatus.CONFLICT,
     "The job has ended",
-    "Read the job: its status will not change any more.",
+    "Read the job: only retrying a failed one changes its status.",
+)
+NOT_FAILED = Kind(
+    "not-failed",
+    HTTPStatus.CONFLICT,
+    "The job has not failed",
+    "Read the job: one that goes on needs no retry, and one that completed or was cancelled stays so.",
 )
 STALE = Kind(
     "stale", HTTPStatus.CONFLICT, "Somebody else was first", "Read it again and decide on what you find."
@@ -194,6 +200,7 @@ TABLE: tuple[tuple[type[Exception], Callable[[Any], Mapped]], ...] = (
     (exceptions.ApprovalInvalid, _at(ANSWER_INVALID, lambda e: f"answer.{e.field}", lambda e: e.reason)),
     (exceptions.ApprovalRefused, _plain(DECIDED)),
     (exceptions.IdempotencyConflict, _plain(IDEMPOTENCY)),
+    (exceptions.RetryRefused, _plain(NOT_FAILED)),
     (exceptions.JobFinished, _plain(FINISHED)),
     (exceptions.StaleAttempt, _plain(STALE)),
     (GraphInvalid, _graph),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 from django.db.models import F, Q
 
-from runtime.exceptions import JobFinished
+from runtime.exceptions import JobFinished, RetryRefused
 from runtime.models.base import TenantField, new_id
 from runtime.states import JOB_FINISHED, JOB_UNFINISHED, JobStatus
 from runtime.turn import Turn, part
+from runtime.values import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -195,9 +196,12 @@ class Job(models.Model):
     def retry(self, *, by: str = "", why: str = "") -> None:
         """Reopen a failed job from what failed: completed steps and recorded effects stay as they are.
 
-        Raises `JobFinished` for a job that completed or was cancelled, and for one that has not ended.
+        Raises `RetryRefused` for a job that completed or was cancelled, and for one that has not ended.
         """
-        self._act("reopen", "job_reopened", by, why)
+        try:
+            self._act("reopen", "job_reopened", by, why)
+        except JobFinished as refused:
+            raise RetryRefused(self.pk, refused.status) from refused
 
     def fork(self, step_key: str, **changes: Any) -> Job:
         """A new job from a step on, with the history before it. See `runtime.forks.fork`."""
@@ -228,6 +232,7 @@ class Job(models.Model):
         decide(self, step_key, approve=approve, user=user, answer=answer or {}, comment=comment)
 
     def _act(self, verb: str, event: str, by: str, why: str) -> None:
+        check(why, "why")
         with self.turn() as turn:
             turn.job(verb, event, data={"verb": verb}, parts=[part("operator", {"by": by, "why": why})])
         self.refresh_from_db()

@@ -57,7 +57,7 @@ def test_a_failed_job_is_reopened_from_what_failed(driven, worker):
     assert asked("retry", job.pk, "--why", "another card")["jobs"][0]["status"] == "running"
     assert drive(job, worker).status == "completed"
     assert len(world.effects()) == 1
-    with pytest.raises(CommandError, match="is completed: it cannot"):
+    with pytest.raises(CommandError, match="is completed: only a failed job"):
         said("retry", job.pk)
 
 

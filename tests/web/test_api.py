@@ -271,6 +271,7 @@ def test_pause_resume_and_cancel(api, job_of):
     assert operator.post(f"jobs/{job.pk}/cancel").json()["status"] == "cancelled"
     assert operator.post(f"jobs/{job.pk}/cancel").status_code == 200
     problem(operator.post(f"jobs/{job.pk}/pause"), 409, "job-finished")
+    problem(operator.post(f"jobs/{job.pk}/retry"), 409, "not-failed")
 
 
 def test_what_is_in_doubt_is_listed_and_resolved(api, job_of, go_on):
