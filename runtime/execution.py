@@ -31,7 +31,6 @@ from runtime.exceptions import (
 from runtime.expressions import ExpressionFailed, ExpressionInvalid
 from runtime.graph import GraphInvalid, TaskGraph
 from runtime.graph.durations import LONGEST
-from runtime.graph.durations import LONGEST
 from runtime.invocations import Intent, clean, describe, settle_alone
 from runtime.models import Job, Step
 from runtime.models.step import claim
@@ -158,9 +157,7 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
         outcome = endings.checked(node.run(step, context), step, context)
     except (StaleAttempt, Crashed):
         raise
-    except (
-        BaseException
-    ) as error:  # a step may raise anything, SystemExit included; it ends the step, not the worker
+    except BaseException as error:  # of whatever kind, SystemExit included: it ends the step, not the worker
         outcome = _sound(outcome_of(error, step), step, context)
     if context.doubts and not (isinstance(outcome, Waiting) and outcome.kind == "unknown"):
         outcome = _in_doubt(context.doubts[0], step)
@@ -180,24 +177,6 @@ def outcome_of(error: BaseException, step: Step) -> Outcome:
             return Failed(describe(error))
         case _:
             return Retry({**describe(error), "traceback": _frames(error)})
-
-
-def _pause(seconds: object) -> timedelta | None:
-    """As long as a refusal asks for, where it makes sense."""
-    try:
-        return timedelta(seconds=min(max(float(seconds), 0.0), LONGEST))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _sound(outcome: Outcome, step: Step, context: Context) -> Outcome:
-    """An error that somebody made up may hold what no row can."""
-    if isinstance(outcome, Waiting):
-        return outcome
-    try:
-        return endings.checked(outcome, step, context)
-    except PERMANENT as error:
-        return Failed(describe(error))
 
 
 def _pause(seconds: object) -> timedelta | None:
