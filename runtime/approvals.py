@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from runtime import schemas
-from runtime.exceptions import ApprovalInvalid, ApprovalRefused, JobFinished
+from runtime.exceptions import AetherisError, ApprovalInvalid, ApprovalRefused, JobFinished
 from runtime.values import check
 
 if TYPE_CHECKING:
@@ -46,22 +46,30 @@ def decide(
             type="approval_decided",
             sender=f"user:{user.pk}",
             key=wait.step_key,
+            wait=wait.pk,
             data={"by": f"user:{user.pk}", "decision": decision},
         )
     recorded = turn.answer["answers"][0]
     if recorded["state"] == "refused":
-        job.refresh_from_db()
-        raise JobFinished(job.pk, job.status, "take a decision")
+        raise _refusal(job, wait)
     if recorded["duplicate"] and recorded["payload"] != payload:
         raise ApprovalRefused(
             f"Approval {wait.step_key!r} of job {job.pk} is {recorded['payload']['decision']} already."
         )
     wait.refresh_from_db()
-    if wait.closed_at is None:
-        raise ApprovalRefused(
-            f"Approval {wait.step_key!r} of job {job.pk} was due until {wait.deadline_at}: too late."
-        )
     return wait
+
+
+def _refusal(job: Job, wait: Wait) -> AetherisError:
+    """Why the gate did not take a decision."""
+    job.refresh_from_db()
+    wait.refresh_from_db()
+    if job.is_finished or job.ending_as is not None:
+        return JobFinished(job.pk, job.status, "take a decision")
+    which = f"Approval {wait.step_key!r} of job {job.pk}"
+    if wait.closed_at is not None:
+        return ApprovalRefused(f"{which} is closed: {wait.outcome}.")
+    return ApprovalRefused(f"{which} was due until {wait.deadline_at}: too late.")
 
 
 def find(job: Job, step_key: str | None) -> Wait:

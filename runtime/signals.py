@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from runtime.models import Job
 
 RESERVED = ("approval:", "subjob:")
+RESERVED_IDS = ("decision:", "subjob:", "auto:")
+"""What the deduplication ids of the runtime's own signals begin with. Taken by somebody else, one would keep a
+decision or the end of a subjob from having its effect."""
 
 
 def deliver(
@@ -27,8 +30,11 @@ def deliver(
     if name.startswith(RESERVED):
         raise InputInvalid(
             "name",
-            f"names that begin with {' or '.join(RESERVED)} are the runtime's own; `manage.py approve` decides approvals",
+            f"names that begin with {' or '.join(RESERVED)} are the runtime's own; "
+            "`manage.py approve` decides approvals",
         )
+    if dedup_id is not None and dedup_id.startswith(RESERVED_IDS):
+        raise InputInvalid("dedup_id", f"must not begin with {' or '.join(RESERVED_IDS)}")
     check(payload, "payload")
     with job.turn() as turn:
         # A deduplication id of our own makes it safe to send the turn again when its answer was lost.

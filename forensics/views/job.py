@@ -102,7 +102,7 @@ def signal(request: HttpRequest, job_id: UUID, wait_id: int) -> HttpResponse:
         raise PermissionDenied("Your account may not signal this job.")
     sent = request.POST.get("payload", "")
     try:
-        found.signal(
+        fresh = found.signal(
             wait.name, _json(sent), dedup_id=f"page:{wait.pk}", sender=permissions.principal(request.user)
         )
     except (AetherisError, Unreadable) as error:
@@ -111,7 +111,10 @@ def signal(request: HttpRequest, job_id: UUID, wait_id: int) -> HttpResponse:
             if one.wait.pk == wait.pk:
                 one.error, one.sent = str(error), sent
         return _page(request, shown, status=422)
-    messages.success(request, f"Delivered: {wait.name}.")
+    if fresh:
+        messages.success(request, f"Delivered: {wait.name}.")
+    else:
+        messages.error(request, f"{wait.name} was sent for this wait before: this one had no effect.")
     return _back(found)
 
 

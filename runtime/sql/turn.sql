@@ -550,7 +550,9 @@ BEGIN
                                op -> 'parts', NULL);
 
     WHEN 'signal' THEN
-      v_bool := job.status IN ('completed', 'failed', 'cancelled') OR job.ending_as IS NOT NULL;
+      v_bool := job.status IN ('completed', 'failed', 'cancelled') OR job.ending_as IS NOT NULL
+        OR op ? 'wait' AND NOT EXISTS (SELECT 1 FROM aetheris_wait wt WHERE wt.id = (op ->> 'wait')::bigint
+          AND wt.closed_at IS NULL AND (wt.deadline_at IS NULL OR wt.deadline_at > now_at));
       INSERT INTO aetheris_signal (tenant, job_id, name, dedup_id, payload, sender, received_at, state)
         VALUES (job.tenant, job.id, op ->> 'name', op ->> 'dedup_id', op -> 'parts' -> 'signal' -> 'value', coalesce(op ->> 'sender', ''),
                 now_at, CASE WHEN v_bool THEN 'refused' ELSE 'buffered' END)

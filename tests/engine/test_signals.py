@@ -371,6 +371,37 @@ def test_a_decision_past_the_deadline_before_the_sweep_came_is_refused(asked, dr
     assert outside.effects() == []
 
 
+def test_a_decision_that_came_too_late_has_no_effect_after_a_retry_either(drive, boss, clock):
+    graph = Graph()
+    graph.approval("ok", prompt="?", timeout="1h")
+    job = drive(submit(graph))
+    clock.forward(hours=2)
+    with pytest.raises(ApprovalRefused, match="too late"):
+        job.decide("ok", approve=True, user=boss)
+    with pytest.raises(ApprovalRefused, match="too late"):
+        job.decide("ok", approve=True, user=boss)
+    recovery.wake_due()
+    assert drive(job).status == "failed"
+    job.retry()
+    assert drive(job).status == "waiting"
+    job.decide("ok", approve=True, user=boss)
+    assert drive(job).status == "completed"
+
+
+@pytest.mark.parametrize("prefix", ["decision", "subjob", "auto"])
+def test_a_signal_cannot_take_the_deduplication_id_of_the_runtimes_own(asked, prefix):
+    with pytest.raises(InputInvalid) as refusal:
+        asked.signal("x", 5, dedup_id=f"{prefix}:{asked.waits.get().pk}")
+    assert refusal.value.path == "dedup_id"
+    assert not asked.signals.exists()
+
+
+def test_a_reason_that_cannot_be_kept_is_refused(asked):
+    with pytest.raises(InputInvalid) as refusal:
+        asked.pause(why="a\0b")
+    assert refusal.value.path == "why"
+
+
 def test_a_doubt_is_not_woken_by_a_signal_of_its_name(worker, outside):
     outside.after["charge"].append(TimeoutError())
     job = submit(calling("charge"))
