@@ -12,7 +12,6 @@ from runtime.models.base import TenantField, new_id
 from runtime.states import JOB_FINISHED, JOB_UNFINISHED, JobStatus
 from runtime.turn import Turn, part
 from runtime.values import check
-from runtime.values import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -233,7 +232,6 @@ class Job(models.Model):
         decide(self, step_key, approve=approve, user=user, answer=answer or {}, comment=comment)
 
     def _act(self, verb: str, event: str, by: str, why: str) -> None:
-        check(why, "why")
         check(why, "why")
         with self.turn() as turn:
             turn.job(verb, event, data={"verb": verb}, parts=[part("operator", {"by": by, "why": why})])
