@@ -1,4 +1,4 @@
-"""The Celery task: three lines around the executor. A message carries step ids; the claim decides."""
+"""The Celery task: a few lines around the executor. A message carries step ids; the claim decides."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import threading
 from typing import Any
 
+import structlog
 from celery import shared_task
 from celery.signals import (
     worker_init,
@@ -16,12 +17,15 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
+from django.db import connection
 
 from runtime import ports
 from runtime.conf import settings
 from runtime.dispatch import RUN_STEPS
 from runtime.execution import run_step
 from runtime.incarnation import Incarnation
+
+logger = structlog.get_logger(__name__)
 
 # One byte of memory that pool children share with their parent: SIGTERM reaches the parent only.
 _draining = mmap.mmap(-1, 1)
@@ -38,7 +42,11 @@ def run_steps(step_ids: list[int]) -> None:
     for step_id in step_ids:
         if worker.draining:
             return  # the sweeper sends the rest to somebody else
-        run_step(step_id, worker)
+        try:
+            run_step(step_id, worker)
+        except Exception:  # the sweep takes care of this step; the others of the message need not wait for it
+            logger.exception("step_not_run", step=step_id)
+            connection.close()
 
 
 def incarnation() -> Incarnation:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from runtime import dispatch, leases, recovery
+from runtime import dispatch, leases, recovery, tasks
 from runtime.graph import Graph
 from runtime.incarnation import Incarnation
 from runtime.models import Job, Step, Worker
@@ -381,6 +381,14 @@ def test_a_worker_with_half_of_its_threads_stuck_makes_room_for_a_fresh_one(othe
     for step in steps:
         drive_with(step.job, other)
     worker.stop()
+
+
+def test_a_step_that_cannot_be_run_does_not_keep_the_others_of_its_message(worker, monkeypatch):
+    monkeypatch.setattr(tasks, "incarnation", lambda: worker)
+    job = Job.objects.submit("echo", 5)
+    tasks.run_steps([2**63, step_of(job, "echo").pk])
+    job.refresh_from_db()
+    assert job.result == 5
 
 
 # While Redis is away
