@@ -16,7 +16,9 @@ from django.db import transaction
 from runtime import planning
 from runtime.clock import DatabaseNow
 from runtime.exceptions import JobFinished
-from runtime.models import Job
+from runtime.models import Event, Job, Signal
+from runtime.states import JobStatus, SignalState
+from runtime.turn import part
 
 if TYPE_CHECKING:
     from runtime.models import Step
@@ -29,12 +31,17 @@ def begin(step: Step, agent: str, input: Any, *, on_parent_end: str) -> Job:
     return planning.submit(
         agent,
         input,
-        idempotency_key=f"subjob:{step.job_id}/{step.key}",
+        idempotency_key=f"subjob:{step.job_id}/{step.pk}",
         tenant=step.tenant,
         by=f"job:{step.job_id}",
         parent=step,
         on_parent_end=on_parent_end,
     )
+
+
+def name_of(child: Job) -> str:
+    """The name of the signal by which a subjob tells its end."""
+    return f"subjob:{child.pk}"
 
 
 def report_after_commit(job_id: UUID) -> None:
@@ -46,10 +53,32 @@ def report(child: Job) -> None:
     parent = child.parent_step
     if parent is None:
         return
+    assert child.finished_at is not None
     with parent.turn() as turn:
-        name = f"subjob:{child.pk}"
-        turn.signal(name, {"status": child.status}, dedup_id=name, causes=[bytes(child.head).hex()])
-    Job.objects.filter(pk=child.pk).update(reported_at=DatabaseNow())
+        # A subjob that is retried ends once more.
+        once = f"{name_of(child)}:{child.finished_at.isoformat()}"
+        turn.signal(name_of(child), {"status": child.status}, dedup_id=once, causes=[bytes(child.head).hex()])
+    Job.objects.filter(pk=child.pk, finished_at=child.finished_at).update(reported_at=DatabaseNow())
+
+
+def is_told(child: Job, step: Step) -> bool:
+    """Whether the end of a subjob was told and is not in the inbox of the step's job: no signal will come of it."""
+    inbox = Signal.objects.filter(job=step.job_id, name=name_of(child), state=SignalState.BUFFERED)
+    return child.reported_at is not None and not inbox.exists()
+
+
+def go_on(child: Job, step: Step) -> None:
+    """A subjob that did not complete goes on from there, if the job of its step was retried since."""
+    if not child.is_finished or child.status == JobStatus.COMPLETED:
+        return
+    retried = Event.objects.filter(job=step.job_id, type="job_reopened").order_by("-seq").first()
+    if retried is None or child.finished_at is None or retried.at < child.finished_at:
+        return
+    why = {"by": f"job:{step.job_id}", "why": "its parent was retried"}
+    with suppress(JobFinished), child.turn() as turn:  # somebody else retried it already
+        facts = {"verb": "reopen"}
+        turn.job("reopen", "job_reopened", data=facts, parts=[part("operator", why)], with_parent=True)
+    child.refresh_from_db()
 
 
 def cancel_children(job: Job, *, by: str) -> None:

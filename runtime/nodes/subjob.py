@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from runtime import agents, subjobs
 from runtime.graph import Problem
-from runtime.models import Job
 from runtime.nodes.base import Node
 from runtime.outcomes import Completed, Failed, Outcome, Waiting
 from runtime.states import JobStatus
@@ -33,13 +31,11 @@ class SubjobNode(Node):
             context.evaluate(step.config.get("input")),
             on_parent_end=step.config.get("on_parent_end", "cancel"),
         )
-        if context.resume is None:
-            return Waiting(kind="subjob", name=f"subjob:{child.pk}")
-        return self._ended(child.pk)
-
-    def _ended(self, child_id: UUID) -> Outcome:
-        child = Job.objects.only("status", "result", "error").get(pk=child_id)
+        subjobs.go_on(child, step)
+        is_awaited = context.resume is None and not subjobs.is_told(child, step)
+        if is_awaited or not child.is_finished:
+            return Waiting(kind="subjob", name=subjobs.name_of(child))
         if child.status == JobStatus.COMPLETED:
             return Completed(child.result)
-        told = f"subjob {child_id} was {child.status}"
+        told = f"subjob {child.pk} was {child.status}"
         return Failed({"type": "SubjobFailed", "message": told, "cause": child.error})

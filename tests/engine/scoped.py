@@ -34,11 +34,11 @@ def mapping(inner: Graph | None = None, /, **keys: Any) -> Graph:
 
 
 def failing_for(*bad: Any) -> Graph:
-    """A body that fails for some items, until `world.doings["bad"]` is emptied."""
-    world.doings["bad"] = bad  # type: ignore[assignment]
+    """A body that fails for some items, until `mend()`."""
+    world.doings["is bad"] = bad.__contains__
 
     def function(context: Any, value: Any) -> Any:
-        if value in world.doings["bad"]:  # type: ignore[operator]
+        if world.doings["is bad"](value):
             raise Permanent(f"{value} is bad")
         return value
 
@@ -48,7 +48,7 @@ def failing_for(*bad: Any) -> Graph:
 
 def mend() -> None:
     """From now on nothing is bad."""
-    world.doings["bad"] = ()  # type: ignore[assignment]
+    world.doings["is bad"] = lambda value: False
 
 
 def scopes(job: Job) -> list[str]:

@@ -15,7 +15,7 @@ from runtime.graph import Graph
 from runtime.outcomes import Completed
 from runtime.ports import CrashPoint
 from tests.agents_app.world import world
-from tests.engine.driving import claim, crash_at, last_error, run_once, statuses, step_of, submit, told
+from tests.engine.driving import claim, crash_at, last_error, run_once, statuses, step_of, submit, told, why
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import body, failing_for, mapping, run_alone
 
@@ -70,8 +70,8 @@ def test_a_planned_graph_may_not_speak_of_what_the_plan_was_not_given(drive):
     graph = planning(lambda context: chain("${base}"))
     graph.function("base", "say", value=40)
     job = drive(submit(graph))
-    assert (job.status, job.error["type"]) == ("failed", "GraphInvalid")
-    assert job.error["problems"][0]["code"] == "unknown_reference"
+    assert (job.status, why(job)["type"]) == ("failed", "GraphInvalid")
+    assert why(job)["problems"][0]["code"] == "unknown_reference"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_a_planned_graph_may_not_speak_of_what_the_plan_was_not_given(drive):
 )
 def test_code_that_makes_a_graph_that_cannot_run_fails_at_once_with_every_problem(wire, code, drive):
     job = drive(submit(planning(lambda context: wire)))
-    assert (job.status, step_of(job, "p").attempt, job.error["type"]) == ("failed", 1, "GraphInvalid")
-    assert code in {problem["code"] for problem in job.error["problems"]}
+    assert (job.status, step_of(job, "p").attempt, why(job)["type"]) == ("failed", 1, "GraphInvalid")
+    assert code in {problem["code"] for problem in why(job)["problems"]}
     assert job.steps.count() == 1
 
 
@@ -116,8 +116,8 @@ def test_a_plan_inside_a_copy_speaks_of_its_item(drive):
 
 def test_a_planned_step_that_fails_fails_the_plan_with_its_cause(drive):
     job = drive(submit(planning(lambda context: _failing("x"))))
-    assert (job.status, job.error["step"]) == ("failed", "p")
-    assert "x is bad" in job.error["message"]
+    assert (job.status, why(job)["step"]) == ("failed", "p")
+    assert "x is bad" in why(job)["message"]
 
 
 def _failing(value: str) -> Graph:
@@ -223,7 +223,7 @@ def test_a_model_that_never_makes_a_graph_fails_the_step_when_its_attempts_are_u
     for _ in range(4):
         drive(job)
         clock.forward(hours=1)
-    assert (drive(job).status, job.error["type"]) == ("failed", "GraphInvalid")
+    assert (drive(job).status, why(job)["type"]) == ("failed", "GraphInvalid")
     assert job.ledger.count() == 3
 
 
@@ -295,12 +295,12 @@ def test_spawned_steps_may_speak_of_what_their_spawner_was_given(drive):
 def test_a_graph_that_cannot_run_is_not_spawned_and_fails_the_step_with_its_problems(drive):
     job = drive(submit(spawning(lambda context: Completed(spawn=chain("${nobody}")))))
     assert (job.status, step_of(job, "s").attempt, job.steps.count()) == ("failed", 1, 1)
-    assert "nobody" in job.error["message"]
+    assert "nobody" in why(job)["message"]
 
 
 def test_a_spawned_step_that_fails_fails_the_job(drive):
     job = drive(submit(spawning(lambda context: Completed(spawn=_failing("x")))))
-    assert (job.status, job.error["step"], statuses(job)["s"]) == ("failed", "s.bad", "completed")
+    assert (job.status, why(job)["step"], statuses(job)["s"]) == ("failed", "s.bad", "completed")
 
 
 def test_steps_spawned_inside_a_copy_belong_to_it(drive):

@@ -10,7 +10,7 @@ from runtime.graph import Graph
 from runtime.models import Job, Step
 from runtime.outcomes import Completed
 from tests.agents_app.world import world
-from tests.engine.driving import claim, statuses, step_of, submit, told
+from tests.engine.driving import claim, statuses, step_of, submit, told, why
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import body, failing_for, mapping, mend, most_at_once, run_alone, scopes
 from tools import Refused
@@ -106,7 +106,7 @@ def test_a_failure_that_was_handled_stays_handled(drive):
     graph = Graph()
     handled = failing(graph, "handled")
     handled.failed >> graph.function("mended", "say") >> failing(graph, "bad")
-    world.doings["bad"] = ("handled", "bad")
+    failing_for("handled", "bad")
     job = drive(submit(graph))
     assert statuses(job) == {"handled": "failed", "mended": "completed", "bad": "failed"}
     mend()
@@ -166,7 +166,7 @@ def test_a_job_whose_result_could_not_be_evaluated_fails_again_in_the_same_way(d
     graph.result("${a.missing}")
     job = drive(submit(graph))
     assert retried(job).status == "failed"
-    assert (job.error["type"], attempts(job)) == ("ResultFailed", {"a": 1})
+    assert (why(job)["type"], attempts(job)) == ("ResultFailed", {"a": 1})
 
 
 def test_a_paused_job_that_failed_can_be_retried(worker):
@@ -204,7 +204,7 @@ def test_an_approval_that_timed_out_asks_again_and_takes_a_new_decision(drive, c
     job = drive(submit(graph))
     clock.forward(hours=2)
     recovery.wake_due()
-    assert (drive(job).status, job.error["type"]) == ("failed", "ApprovalTimedOut")
+    assert (drive(job).status, why(job)["type"]) == ("failed", "ApprovalTimedOut")
     assert drive(retried(job)).status == "waiting"
     job.decide("ok", approve=True, user=boss)
     assert drive(job).status == "completed"
@@ -277,12 +277,12 @@ def test_a_call_that_was_refused_is_made_again_with_the_same_key(drive, outside)
 def test_what_a_function_called_before_it_failed_is_not_called_again(drive, outside):
     def function(context: Any) -> Any:
         paid = context.tool("charge", amount=3.0)
-        if world.doings["bad"]:
+        if world.doings["is bad"](1):
             raise Permanent("after the call")
         return paid
 
     world.doings["it"] = function
-    world.doings["bad"] = (1,)  # type: ignore[assignment]
+    failing_for(1)
     graph = Graph()
     graph.function("it", "do", what="it")
     job = drive(submit(graph))
@@ -309,7 +309,7 @@ def test_a_retried_map_runs_what_failed_and_what_had_not_run_and_nothing_else(dr
 def test_a_map_may_fail_again_and_be_retried_again(drive):
     job = drive(submit(mapping(failing_for(2), max_parallel=2), [1, 2, 3]))
     assert drive(retried(job)).status == "failed"
-    assert (job.error["cause"]["step"], attempts(job)["each[1].it"]) == ("each[1].it", 2)
+    assert (why(job)["cause"]["step"], attempts(job)["each[1].it"]) == ("each[1].it", 2)
     mend()
     assert drive(retried(job)).result == [1, 2, 3]
 
@@ -364,9 +364,11 @@ def test_what_was_not_needed_any_more_stays_cancelled_when_something_after_it_is
 
 
 def test_an_unhandled_failure_of_a_map_is_retried_with_its_policy(drive):
-    job = drive(submit(mapping(failing_for(0, 1, 2), max_parallel=1, completion={"tolerated_failures": 1}), [0, 1, 2]))
+    job = drive(
+        submit(mapping(failing_for(0, 1, 2), max_parallel=1, completion={"tolerated_failures": 1}), [0, 1, 2])
+    )
     assert (job.status, scopes(job)) == ("failed", ["failed", "failed", "cancelled"])
-    world.doings["bad"] = (2,)  # type: ignore[assignment]
+    failing_for(2)
     assert drive(retried(job)).status == "completed"
     result: Any = job.result
     assert (result["results"], result["failed"]) == ([0, 1, None], 1)
@@ -378,7 +380,7 @@ def test_a_map_whose_results_could_not_be_evaluated_collects_again_and_expands_n
     job = drive(submit(mapping(inner), [{}, {}]))
     assert job.status == "failed"
     assert drive(retried(job)).status == "failed"
-    assert "missing" in job.error["message"]
+    assert "missing" in why(job)["message"]
     assert (attempts(job)["each[0].it"], told(job).count("plan_recorded")) == (1, 2)
 
 
@@ -448,7 +450,7 @@ def test_a_retried_plan_goes_on_within_its_graph_and_is_not_made_again(drive):
     graph = Graph()
     graph.plan("p", "do", what="plan")
     job = drive(submit(graph))
-    assert (job.status, job.error["step"], len(made)) == ("failed", "p", 1)
+    assert (job.status, why(job)["step"], len(made)) == ("failed", "p", 1)
     mend()
     assert drive(retried(job)).result == "b"
     assert (len(made), attempts(job)["p.a"], attempts(job)["p.b"]) == (1, 1, 2)
@@ -474,7 +476,7 @@ def test_a_spawned_step_that_failed_is_retried_and_its_spawner_is_not(drive):
     graph = Graph()
     graph.function("s", "do", what="spawn")
     job = drive(submit(graph))
-    assert (job.status, job.error["step"]) == ("failed", "s.x")
+    assert (job.status, why(job)["step"]) == ("failed", "s.x")
     mend()
     assert (drive(retried(job)).status, job.result) == ("completed", "spawned")
     assert attempts(job) == {"s": 1, "s.x": 2}

@@ -9,7 +9,7 @@ from runtime.models import Job, Scope, Step
 from runtime.outcomes import Waiting
 from runtime.ports import CrashPoint
 from tests.agents_app.world import world
-from tests.engine.driving import claim, crash_at, last_error, statuses, step_of, submit, told
+from tests.engine.driving import claim, crash_at, last_error, statuses, step_of, submit, told, why
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import body, during, failing_for, mapping, most_at_once, run_alone, scopes
 
@@ -87,7 +87,7 @@ def test_items_may_be_written_into_the_graph(drive):
 def test_items_that_are_no_list_fail_the_map_at_once_and_say_so(items, drive):
     job = drive(submit(mapping(), items))
     assert (job.status, step_of(job, "each").attempt) == ("failed", 1)
-    assert "a map needs a list" in job.error["message"]
+    assert "a map needs a list" in why(job)["message"]
 
 
 def test_the_steps_of_a_copy_follow_its_edges(drive):
@@ -121,8 +121,8 @@ def test_a_result_template_that_fails_fails_the_map_and_says_where(drive):
     inner = body()
     inner.result("${it.missing}")
     job = drive(submit(mapping(inner), [{"a": 1}]))
-    assert (job.status, job.error["step"]) == ("failed", "each")
-    assert "missing" in job.error["message"]
+    assert (job.status, why(job)["step"]) == ("failed", "each")
+    assert "missing" in why(job)["message"]
 
 
 def test_each_copy_is_told_of_once_and_the_map_parks_meanwhile(worker):
@@ -233,9 +233,9 @@ def test_a_copy_that_waits_keeps_its_place(drive):
 @pytest.mark.pg_slice
 def test_the_first_failure_ends_what_has_not_begun_and_fails_the_map_with_its_cause(drive):
     job = drive(submit(mapping(failing_for(2), max_parallel=1), [1, 2, 3, 4]))
-    assert (job.status, job.error["step"], job.error["type"]) == ("failed", "each", "MapFailed")
-    assert (job.error["index"], job.error["cause"]["step"]) == (1, "each[1].it")
-    assert "2 is bad" in job.error["cause"]["message"]
+    assert (job.status, why(job)["step"], why(job)["type"]) == ("failed", "each", "MapFailed")
+    assert (why(job)["index"], why(job)["cause"]["step"]) == (1, "each[1].it")
+    assert "2 is bad" in why(job)["cause"]["message"]
     assert scopes(job) == ["completed", "failed", "cancelled", "cancelled"]
     assert statuses(job)["each[3].it"] == "cancelled"
     assert told(job, step="each[3].it") == ["step_cancelled"]
@@ -423,7 +423,7 @@ def test_a_map_fails_as_soon_as_too_few_can_succeed(bad, status, drive):
 
 def test_more_successes_than_there_are_items_are_never_reached(drive):
     job = drive(submit(mapping(completion={"min_successful": 3}), [1, 2]))
-    assert (job.status, job.error["type"]) == ("failed", "MapFailed")
+    assert (job.status, why(job)["type"]) == ("failed", "MapFailed")
 
 
 def test_what_fails_after_enough_have_succeeded_does_not_fail_the_map(worker):
@@ -503,9 +503,9 @@ def test_a_failure_deep_inside_fails_each_map_around_it_with_the_whole_cause(dri
     inner.map("cells", "${row}", failing_for(3))
     job = drive(submit(mapping(inner, **{"as": "row"}), [[1], [2, 3], [4]]))
     assert job.status == "failed"
-    assert job.error["cause"]["step"] == "each[1].cells"
-    assert job.error["cause"]["cause"]["step"] == "each[1].cells[1].it"
-    assert "3 is bad" in job.error["cause"]["cause"]["message"]
+    assert why(job)["cause"]["step"] == "each[1].cells"
+    assert why(job)["cause"]["cause"]["step"] == "each[1].cells[1].it"
+    assert "3 is bad" in why(job)["cause"]["cause"]["message"]
 
 
 def test_a_failed_outer_copy_ends_what_waits_in_its_inner_maps(worker):
@@ -571,7 +571,7 @@ def test_more_copies_than_the_limit_are_refused_before_any_is_made(drive, settin
     assert drive(submit(mapping(inner), list(range(25)))).status == "completed"
     job = drive(submit(mapping(inner), list(range(26))))
     assert (job.status, job.steps.count(), last_error(job, "each")["type"]) == ("failed", 1, "Permanent")
-    assert "26 × 2 steps; the limit is 50" in job.error["message"]
+    assert "26 × 2 steps; the limit is 50" in why(job)["message"]
 
 
 def test_keys_that_would_be_too_long_fail_the_map_and_say_so(drive):
