@@ -3,16 +3,17 @@
 import os
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
 from runtime.conf import settings
 from tools import NotSent, Refused
+from tools.http.outcomes import LATER, REFUSED, retry_after
 
-REFUSED = frozenset({400, 401, 403, 404, 405, 410, 413, 415, 422})
-LATER = frozenset({425, 429, 503})
+BUSY = LATER | {503}
+"""Asking has no effect, so what a 503 says of the request before it does not matter."""
 
 _local = threading.local()
 
@@ -27,8 +28,9 @@ def complete(request: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
         answer = _client().post("chat/completions", json=dict(request), timeout=timeout)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise NotSent(f"the model service at {_client().base_url} cannot be reached: {error}") from error
-    if answer.status_code in LATER:
-        raise NotSent(f"the model service is busy ({answer.status_code})", retry_after=_retry_after(answer))
+    if answer.status_code in BUSY:
+        after = retry_after(answer.headers, datetime.now(UTC))
+        raise NotSent(f"the model service is busy ({answer.status_code})", retry_after=after)
     if answer.status_code in REFUSED:
         raise Refused(f"the model service refused the request ({answer.status_code}): {answer.text[:500]}")
     answer.raise_for_status()
@@ -62,8 +64,3 @@ def _client() -> httpx.Client:
         _local.client = httpx.Client(base_url=base.rstrip("/") + "/", headers=headers)
         _local.pid = os.getpid()
     return _local.client  # type: ignore[no-any-return]
-
-
-def _retry_after(answer: httpx.Response) -> timedelta | None:
-    value = answer.headers.get("Retry-After", "")
-    return timedelta(seconds=int(value)) if value.isdigit() else None
