@@ -62,7 +62,7 @@ class StepQuerySet(models.QuerySet["Step"]):
 
 class Step(models.Model):
     id = models.BigAutoField(primary_key=True)
-    job = models.ForeignKey(Job, models.PROTECT, related_name="steps")
+    job = models.ForeignKey(Job, models.PROTECT, related_name="steps", db_index=False)
     tenant = TenantField()
     scope = models.ForeignKey(
         "runtime.Scope", models.PROTECT, null=True, related_name="steps", db_constraint=False, db_index=False

@@ -36,8 +36,8 @@ SELECT s.job_id, 'step ' || s.key || ' is blocked though its parents have ended'
 FROM aetheris_step s JOIN aetheris_job j ON j.id = s.job_id
 WHERE s.status = 'blocked' AND j.ending_as IS NULL
   AND NOT EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.id = s.scope_id AND (c.status = 'pending' OR c.stopping)) AND (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
-  AND NOT EXISTS (SELECT 1 FROM aetheris_edge e JOIN aetheris_step p ON p.id = e.parent_id
-                  WHERE e.job_id = s.job_id AND e.child_id = s.id AND p.finished_at IS NULL);
+  AND s.id NOT IN (SELECT e.child_id FROM aetheris_edge e JOIN aetheris_step p ON p.id = e.parent_id
+                   WHERE p.finished_at IS NULL);
 
 -- question: waits
 -- A waiting step has exactly one open wait, and an open wait has a waiting step.

@@ -366,13 +366,13 @@ BEGIN
     d_unfinished := d_unfinished + v_int;
     d_ready := d_ready + cardinality(released);
     UPDATE aetheris_scope SET unfinished = unfinished + v_int WHERE id = (turn ->> 'into_scope')::bigint;
+    -- By scalar look-ups: a new job is not in the planner's statistics, and a join may become a nested loop.
     INSERT INTO aetheris_edge (job_id, parent_id, child_id, "when")
-      SELECT job.id, p.id, c.id, e."when"
+      SELECT job.id, (SELECT p.id FROM aetheris_step p WHERE p.job_id = job.id AND p.key = x.prefix || e.parent),
+          (SELECT c.id FROM aetheris_step c WHERE c.job_id = job.id AND c.key = x.prefix || e.child), e."when"
         FROM (SELECT prefix FROM aetheris_scope WHERE v_json IS NOT NULL AND job_id = job.id AND owner_id = (turn ->> 'owner')::bigint
               UNION ALL SELECT coalesce(turn ->> 'prefix', '') WHERE v_json IS NULL) AS x
-        CROSS JOIN jsonb_to_recordset(turn -> 'edges') AS e(parent text, child text, "when" text)
-        JOIN aetheris_step p ON p.job_id = job.id AND p.key = x.prefix || e.parent
-        JOIN aetheris_step c ON c.job_id = job.id AND c.key = x.prefix || e.child;
+        CROSS JOIN jsonb_to_recordset(turn -> 'edges') AS e(parent text, child text, "when" text);
     IF v_json IS NOT NULL THEN
       UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0,
           next_scope = (turn ->> 'max_parallel')::int, max_parallel = (turn ->> 'max_parallel')::int,
