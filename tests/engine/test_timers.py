@@ -81,7 +81,7 @@ def test_a_timer_may_wait_until_a_moment_that_the_input_names(drive, clock):
         ("2030-01-31T09:00:00+02:00", datetime(2030, 1, 31, 7, tzinfo=UTC)),
         ("2030-01-31T09:00:00", datetime(2030, 1, 31, 9, tzinfo=UTC)),
         ("2030-01-31", datetime(2030, 1, 31, tzinfo=UTC)),
-        ("9999-12-31T23:59:59.999999Z", datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
+        ("8999-12-31T23:59:59.999999Z", datetime(8999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
     ],
 )
 def test_a_moment_without_a_zone_is_in_utc(text, moment, drive):
@@ -95,17 +95,23 @@ def test_a_moment_in_the_past_fires_with_the_next_sweep(drive):
     assert drive(job).status == "completed"
 
 
-@pytest.mark.parametrize(
-    "moment", ["tomorrow", "", "${input}", "2030-13-01", "99999-01-01", "9999-12-31T23:00:00-14:00"]
-)
+@pytest.mark.parametrize("moment", ["tomorrow", " ", "${input}", "2030-13-01", "99999-01-01"])
 def test_what_is_no_moment_fails_the_step_at_once_and_says_how_to_write_one(moment, drive):
-    job = drive(submit(timer(until=moment or " "), 7))
+    job = drive(submit(timer(until=moment), 7))
     assert (job.status, step_of(job, "t").attempt) == ("failed", 1)
     assert "2027-01-31T09:00:00Z" in why(job)["message"]
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:00:00-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_moment_that_no_row_can_hold_fails_the_step_at_once(moment, drive):
+    job = drive(submit(timer(until=moment)))
+    assert (job.status, step_of(job, "t").attempt) == ("failed", 1)
+    assert "wait.until" in why(job)["message"]
+
+
 @pytest.mark.parametrize(
-    "keys", [{}, {"for": "1h", "until": "2030-01-01"}, {"for": "soon"}, {"for": -1}, {"for": "11y"}]
+    "keys",
+    [{}, {"for": "1h", "until": "2030-01-01"}, {"for": "soon"}, {"for": -1}, {"for": "11y"}, {"until": ""}],
 )
 def test_a_timer_needs_one_time(keys):
     graph = Graph()
@@ -158,20 +164,20 @@ def test_two_sweepers_fire_a_timer_once(drive, clock, pair):
     assert drive(job).status == "completed"
 
 
-def test_a_thousand_timers_that_are_due_at_once_all_fire(drive, worker, clock):
+def test_more_timers_than_one_sweep_takes_are_due_at_once_and_all_fire(drive, worker, clock):
     inner = Graph()
     inner.timer("t", "1h")
-    job = submit(mapping(inner), list(range(1000)))
+    job = submit(mapping(inner), list(range(600)))
     drive_with(job, worker, rounds=5)
-    assert Wait.objects.open().filter(kind="timer").count() == 1000
+    assert Wait.objects.open().filter(kind="timer").count() == 600
     assert recovery.wake_due() == 0
     clock.forward(hours=2)
     woken = 0
     while count := recovery.wake_due():
         woken += count
-    assert woken == 1000
+    assert woken == 600
     assert drive_with(job, worker, rounds=5).status == "completed"
-    assert told(job).count("timer_fired") == 1000
+    assert told(job).count("timer_fired") == 600
 
 
 def test_a_cancelled_timer_never_fires(drive, clock):
