@@ -1,7 +1,9 @@
 """The client behind `llm` nodes. One request, no retry of its own: retries are rows."""
 
+import json
 import os
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -24,17 +26,32 @@ def complete(request: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
     Answers `{content, model, finish_reason, usage: {input_tokens, output_tokens}, id}`. Raises `NotSent` when the
     service cannot be reached or asks to come back later, `Refused` for a request that it will never take.
     """
+    deadline = time.monotonic() + timeout
+    asking = _client().stream("POST", "chat/completions", json=dict(request), timeout=timeout)
     try:
-        answer = _client().post("chat/completions", json=dict(request), timeout=timeout)
+        with asking as answer:
+            text = _body(answer, deadline)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise NotSent(f"the model service at {_client().base_url} cannot be reached: {error}") from error
     if answer.status_code in BUSY:
         after = retry_after(answer.headers, datetime.now(UTC))
         raise NotSent(f"the model service is busy ({answer.status_code})", retry_after=after)
     if answer.status_code in REFUSED:
-        raise Refused(f"the model service refused the request ({answer.status_code}): {answer.text[:500]}")
+        raise Refused(f"the model service refused the request ({answer.status_code}): {text[:500]}")
     answer.raise_for_status()
-    return _record(answer.json())
+    return _record(json.loads(text))
+
+
+def _body(answer: httpx.Response, deadline: float) -> str:
+    """All of it, where it is no larger than may be kept. The client's own timeout is for each chunk anew."""
+    body = bytearray()
+    for chunk in answer.iter_bytes():
+        body += chunk
+        if len(body) > settings().max_value_bytes:
+            raise ValueError(f"the model's answer is longer than {settings().max_value_bytes:,} bytes")
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the model's answer was not complete in time")
+    return body.decode("utf-8", "replace")
 
 
 def _record(body: Mapping[str, Any]) -> dict[str, Any]:
