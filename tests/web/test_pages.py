@@ -488,6 +488,16 @@ def test_the_admin_links_to_the_trace_and_to_the_rows(staff, job_of):
     assert text_of(staff.get(steps)).count("Completed") >= 2
 
 
+@pytest.mark.parametrize("lookup", ["input__password__startswith", "result__isnull", "head__isnull"])
+def test_the_admin_finds_no_rows_by_their_payloads(client, user_of, job_of, lookup):
+    viewer = user_of("viewer")
+    viewer.is_staff = True
+    viewer.save()
+    client.force_login(viewer)
+    job_of("echo", {"password": "hunter2"})
+    assert client.get(reverse("admin:runtime_job_changelist"), {lookup: "h"}).status_code == 400
+
+
 def test_the_admin_hides_payloads_from_staff_without_the_permission(client, user_of, job_of):
     viewer = user_of("viewer")
     viewer.is_staff = True
