@@ -108,7 +108,10 @@ def _list_of(item: Field, least: int = 0) -> Field:
 def _queue(value: Any) -> str | None:
     if isinstance(value, str) and re.fullmatch(QUEUE_PATTERN, value):
         return None
-    return "must be a queue name of up to 50 letters, digits, '.', '_' or '-'"
+    return (
+        "must be a queue name of up to 50 letters, digits, '.', '_' or '-', "
+        "beginning with a letter or digit and not with unacked"
+    )
 
 
 def _on_timeout(value: Any) -> str | None:
@@ -119,7 +122,8 @@ def _on_timeout(value: Any) -> str | None:
     return 'must be "fail", "cancel", "continue" or {"value": …}'
 
 
-QUEUE_PATTERN = "^[A-Za-z0-9_.-]{1,50}$"
+QUEUE_PATTERN = "^(?!unacked)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$"
+"""A queue is a key of the broker, which has others of its own that begin with `unacked` and `_kombu`."""
 
 ANY = Field({}, lambda value: None)
 TEXT = Field({"type": "string", "minLength": 1}, _text)

@@ -140,6 +140,8 @@ def test_an_idempotency_key_that_cannot_be_kept_is_refused(key):
         {"tenant": "x" * 64},
         {"queue": "x" * 51},
         {"queue": "a b"},
+        {"queue": "unacked"},
+        {"queue": "_kombu.binding.default"},
         {"priority": 40_000},
         {"by": "x" * 201},
         {"by": "a\0"},
