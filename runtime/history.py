@@ -45,6 +45,15 @@ def counts(job: Job) -> dict[str, int]:
     return {status: rows[status] for status in StepStatus.values if status in rows}
 
 
+OUTLINE = ("id", "kind", "tool", "function", "agent", "join", "timeout", "retry", "queue", "priority")
+
+
+def outline(graph: dict[str, Any]) -> dict[str, Any]:
+    """A graph without what may be payloads: inputs, prompts, expressions, and graphs inside of nodes."""
+    nodes = [{key: node[key] for key in OUTLINE if key in node} for node in graph["nodes"]]
+    return {"nodes": nodes, "edges": graph.get("edges", [])}
+
+
 def graph_of(job: Job) -> dict[str, Any]:
     """The graph that the job runs, in wire form."""
     return Blob.objects.values_list("value", flat=True).get(  # type: ignore[no-any-return]

@@ -341,6 +341,15 @@ def test_payloads_are_withheld_from_viewers_and_named(api, job_of):
     assert api("auditor").get(f"jobs/{job.pk}").json()["input"] == {"secret": 1}
 
 
+def test_a_graph_is_an_outline_for_those_who_may_not_see_payloads(api, job_of):
+    graph = calling("charge", id="a", amount=7).build()
+    graph["result"] = {"secret": "${input}"}
+    job = job_of(None, 1, graph=graph)
+    assert api("auditor").get(f"jobs/{job.pk}/graph").json() == graph
+    outline = api("viewer").get(f"jobs/{job.pk}/graph").json()
+    assert outline == {"nodes": [{"id": "a", "kind": "tool", "tool": "charge"}], "edges": []}
+
+
 @pytest.mark.parametrize("role", ["admin", "operator", "submitter"])
 def test_who_may_submit(api, role):
     assert api(role).post("jobs", {"agent": "echo"}).status_code == 201

@@ -143,8 +143,11 @@ class Events(View):
 class JobGraph(View):
     @extend_schema(operation_id="jobs_graph", responses={200: {"type": "object", "additionalProperties": {}}})
     def get(self, request: Request, job_id: UUID) -> Response:
-        """The TaskGraph that the job runs."""
-        return Response(history.graph_of(job_of(request, job_id)))
+        """The TaskGraph that the job runs; its outline, without inputs and prompts, where you may not see payloads."""
+        job = job_of(request, job_id)
+        graph = history.graph_of(job)
+        shown = graph if _context(request.user, job, "graph")["payloads"] else history.outline(graph)
+        return Response(shown)
 
 
 class Signals(View):
