@@ -1,21 +1,31 @@
 """Addresses of the API, below /api/v1/."""
 
-from django.urls import path, re_path
+from django.urls import path, re_path, register_converter
+from django.urls.converters import StringConverter
 
 from runtime.api import docs
 from runtime.api.views import approvals, catalog, jobs, ledger
 
 app_name = "api"
 
+
+class KeyConverter(StringConverter):
+    """The key of a step: a text that PostgreSQL can look for."""
+
+    regex = r"[^/\x00]+"
+
+
+register_converter(KeyConverter, "key")
+
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view(), name="jobs"),
     path("jobs/<uuid:job_id>", jobs.OneJob.as_view(), name="job"),
     path("jobs/<uuid:job_id>/steps", jobs.Steps.as_view(), name="steps"),
-    path("jobs/<uuid:job_id>/steps/<str:key>", jobs.OneStep.as_view(), name="step"),
+    path("jobs/<uuid:job_id>/steps/<key:key>", jobs.OneStep.as_view(), name="step"),
     path("jobs/<uuid:job_id>/events", jobs.Events.as_view(), name="events"),
     path("jobs/<uuid:job_id>/graph", jobs.JobGraph.as_view(), name="graph"),
     path("jobs/<uuid:job_id>/signals", jobs.Signals.as_view(), name="signals"),
-    path("jobs/<uuid:job_id>/approvals/<str:step>", approvals.Decide.as_view(), name="decide"),
+    path("jobs/<uuid:job_id>/approvals/<key:step>", approvals.Decide.as_view(), name="decide"),
     path("jobs/<uuid:job_id>/cancel", jobs.Cancel.as_view(), name="cancel"),
     path("jobs/<uuid:job_id>/pause", jobs.Pause.as_view(), name="pause"),
     path("jobs/<uuid:job_id>/resume", jobs.Resume.as_view(), name="resume"),

@@ -175,9 +175,10 @@ def bound_names(node: Mapping[str, Any]) -> frozenset[str]:
 def free_names(body: Mapping[str, Any], node: Mapping[str, Any]) -> set[str]:
     """The names around `node` that the expressions of its graph speak of. What cannot be read has none."""
     names: set[str] = set()
+    nodes = body.get("nodes")
     inner = [
         one
-        for one in body.get("nodes") or ()
+        for one in (nodes if isinstance(nodes, list) else ())
         if isinstance(one, Mapping) and isinstance(one.get("kind"), str)
     ]
     for one in inner:

@@ -95,6 +95,10 @@ GRAPHS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "long queue": (lambda: {"nodes": [function("a", queue="x" * 51)]}, "nodes[0].queue", "50"),
     "no nodes": (lambda: {"nodes": []}, "nodes", "at least one"),
     "no object": (lambda: [], "", "object"),
+    "nodes that are none": (
+        lambda: {"nodes": [{"id": "a", "kind": "map", "items": "${input}", "graph": {"nodes": 5}}]},
+        "nodes[0].graph.nodes", "at least one",
+    ),
 }  # fmt: skip
 
 

@@ -140,10 +140,23 @@ def test_the_list_is_filtered(api, job_of):
     assert fields(document) == ["status"]
 
 
-@pytest.mark.parametrize("cursor", ["x", "cD1mb28=", "cD0="])
-def test_a_forged_cursor_is_refused(api, job_of, cursor):
+@pytest.mark.parametrize("cursor", ["x", "cD1mb28=", "cD0=", "cD0xZTU=", "cD0lMDA="])
+@pytest.mark.parametrize("path", ["jobs", "approvals", "ledger"])
+def test_a_forged_cursor_is_refused(api, job_of, cursor, path):
     job_of("echo", 1)
-    assert api("viewer").get("jobs", cursor=cursor).status_code in (200, 404, 422)
+    assert api("admin").get(path, cursor=cursor).status_code in (200, 404, 422)
+
+
+def test_a_nul_in_an_address_is_nowhere(api, job_of):
+    job = job_of("ask", {"amount": 500})
+    problem(api("admin").get(f"jobs/{job.pk}/steps/a%00"), 404, "not-found")
+    problem(api("admin").post(f"jobs/{job.pk}/approvals/a%00", {"decision": "rejected"}), 404, "not-found")
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_moment_that_no_calendar_holds_is_refused(api, moment):
+    document = problem(api("viewer").get("jobs", created_after=moment), 422, "invalid-input")
+    assert fields(document) == ["created_after"]
 
 
 def test_the_list_costs_the_same_for_one_job_and_for_many(api, job_of, django_assert_max_num_queries):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import Model
 from rest_framework.authentication import SessionAuthentication, TokenAuthentication
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.pagination import CursorPagination
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
@@ -41,7 +41,10 @@ class NewestFirst(CursorPagination):
     max_page_size = 200
 
     def page_of(self, queryset: Any, request: Request, view: APIView, serialize: Any) -> Response:
-        rows: list[Model] = self.paginate_queryset(queryset, request, view=view) or []
+        try:
+            rows: list[Model] = self.paginate_queryset(queryset, request, view=view) or []
+        except ValueError as error:  # a cursor that somebody made up
+            raise NotFound(self.invalid_cursor_message) from error
         return self.get_paginated_response(serialize(rows))
 
 
