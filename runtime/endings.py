@@ -6,12 +6,14 @@ fail for reasons that pass.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from runtime import agents
+from runtime.conf import settings
 from runtime.exceptions import InputInvalid, Permanent
 from runtime.graph import Graph, TaskGraph, fields
 from runtime.graph.durations import LONGEST as LONGEST_DURATION
@@ -23,6 +25,8 @@ from runtime.values import check, check_text
 if TYPE_CHECKING:
     from runtime.context import Context
 
+COPIES_BYTES = 16
+"""All copies that a step expands into may be so many times as large as one value: they are written at once."""
 LONGEST_KEY: int = Step._meta.get_field("key").max_length or 0
 LONGEST_BRANCH: int = Step._meta.get_field("branch").max_length or 0
 LONGEST_WAIT: int = Wait._meta.get_field("name").max_length or 0
@@ -136,8 +140,15 @@ def _moment(moment: Any, path: str) -> datetime | None:
 def _check_copies(graph: TaskGraph, bindings: list[dict[str, Any]], step: Step, *, indexed: bool) -> None:
     if not bindings:
         raise Permanent(f"Step {step.key!r} expanded into no copy at all: complete it instead.")
+    most = COPIES_BYTES * settings().max_value_bytes
+    bound, body = 0, len(json.dumps(graph.to_json(), ensure_ascii=False)) * len(bindings)
     for number, names in enumerate(bindings):
-        check(names, f"{step.key}[{number}]")
+        bound += check(names, f"{step.key}[{number}]")
+        if bound + body > most:
+            raise Permanent(
+                f"Step {step.key!r} would make {len(bindings)} copies of more than {most} bytes together. "
+                "Store large values elsewhere and send references, or map over fewer items."
+            )
     _check_keys(f"{step.key}[{len(bindings) - 1}]." if indexed else f"{step.key}.", graph)
 
 

@@ -103,11 +103,13 @@ def _walk(value: Any, path: str, max_depth: int, most: int) -> None:
     """Looks at every value once. Each costs at least a byte, so `most` also stops what is shared a million times."""
     trail: list[str | int] = []
     open_: list[Iterator[tuple[str | int, Any]]] = [iter([("", value)])]
-    seen = 0
+    seen = texts = 0
     while open_:
         for key, item in open_[-1]:
             seen += 1
-            if seen > most:
+            # A large text that stands in many places is as large as all of them.
+            texts += (len(item) if isinstance(item, str) else 0) + (len(key) if isinstance(key, str) else 0)
+            if seen > most or texts > 2 * most:
                 raise InvalidValue(path, f"is larger than the limit of {most} bytes")
             if isinstance(item, (dict, list)):
                 if len(open_) > max_depth:

@@ -7,10 +7,12 @@ from runtime.conf import settings
 from runtime.exceptions import InputInvalid
 
 
-def check(value: Any, path: str) -> None:
-    """Raise `InputInvalid` unless the value is JSON that PostgreSQL can hold, within the limits."""
+def check(value: Any, path: str) -> int:
+    """The size as JSON; raises `InputInvalid` unless the value is JSON that PostgreSQL can hold, within the limits."""
     try:
-        strict_json.check(value, path, max_bytes=settings().max_value_bytes, max_depth=settings().max_depth)
+        return strict_json.check(
+            value, path, max_bytes=settings().max_value_bytes, max_depth=settings().max_depth
+        )
     except strict_json.InvalidValue as error:
         raise InputInvalid(error.path or path, error.reason) from error
 

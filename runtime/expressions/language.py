@@ -19,6 +19,8 @@ from runtime.expressions.errors import ExpressionFailed, ExpressionInvalid  # no
 LONGEST = 4000
 LONGEST_NAME = 100
 DEEPEST_MACRO = 3
+MOST_ROUNDS = 1_000_000
+MOST_TEXT = 32_000_000
 RESERVED = frozenset(
     ("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let")
     + ("loop", "namespace", "null", "package", "return", "true", "var", "void", "while")
@@ -91,13 +93,17 @@ class Program:
     source: str
     names: frozenset[str]
     program: cel.Program
+    depth: int = 0
+    """How deep its macros nest."""
 
     def value(self, names: Mapping[str, Any]) -> Any:
         for name in self.names:
             if name not in names:
                 raise ExpressionFailed(self.source, f"{name!r} is not known here", name)
+        given = {name: names[name] for name in self.names}
+        self._refuse_work(given)
         try:
-            answer = self.program.execute({name: names[name] for name in self.names})
+            answer = self.program.execute(given)
         except KeyError as error:
             raise ExpressionFailed(self.source, f"there is no {error}", str(error).strip("'")) from error
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -105,6 +111,34 @@ class Program:
         if wrong := _not_json(answer):
             raise ExpressionFailed(self.source, wrong)
         return answer
+
+    def _refuse_work(self, given: dict[str, Any]) -> None:
+        """While CEL works, no other thread of this process does: what may take long is refused beforehand."""
+        joins = self.source.count("+")
+        if self.depth < 2 and not joins:
+            return
+        longest, texts = _measured(given)
+        rounds = (max(longest, self.source.count(",") + 1) * (joins + 1)) ** self.depth
+        if self.depth > 1 and rounds > MOST_ROUNDS:
+            raise ExpressionFailed(
+                self.source, f"its macros might go round {rounds:,} times; the limit is {MOST_ROUNDS:,}"
+            )
+        if texts * joins > MOST_TEXT:
+            raise ExpressionFailed(self.source, f"it might join texts of more than {MOST_TEXT:,} characters")
+
+
+def _measured(value: Any) -> tuple[int, int]:
+    """The length of the longest list or object in a value, and of all its texts together."""
+    longest, texts = 0, 0
+    open_: list[Any] = [value]
+    while open_:
+        one = open_.pop()
+        if isinstance(one, str):
+            texts += len(one)
+        elif isinstance(one, (dict, list)):
+            longest = max(longest, len(one))
+            open_ += one.values() if isinstance(one, dict) else one
+    return longest, texts
 
 
 @lru_cache(maxsize=8192)
@@ -116,7 +150,7 @@ def compiled(source: str) -> Reference | Program:
     if plain and plain[1] not in RESERVED:
         steps = tuple(name or int(index) for name, index in STEP.findall(plain[2]))
         return Reference(source, plain[1], steps)
-    free = _free_names(source)
+    free, depth = _free_names(source)
     try:
         program = cel.compile(source)
     except ValueError as error:
@@ -124,27 +158,29 @@ def compiled(source: str) -> Reference | Program:
     unknown = {name for name in program.functions() if name[0].isalpha()} - FUNCTIONS
     if unknown:
         raise ExpressionInvalid(source, f"there is no function {min(unknown)!r}")
-    return Program(source, free & frozenset(program.variables()), program)
+    return Program(source, free & frozenset(program.variables()), program, depth)
 
 
-def _free_names(source: str) -> frozenset[str]:
-    """The names that no macro binds: `x` is not free in `items.all(x, x > 0)`."""
+def _free_names(source: str) -> tuple[frozenset[str], int]:
+    """The names that no macro binds: `x` is not free in `items.all(x, x > 0)`. And how deep macros nest."""
     tokens = list(TOKEN.finditer(source))
     free: set[str] = set()
     bound: list[str | None] = []
+    depth = 0
     for number, token in enumerate(tokens):
         text = token[0]
         before = tokens[number - 1][0] if number else ""
         after = tokens[number + 1][0] if number + 1 < len(tokens) else ""
         if text == "(":
             bound.append(after if before in MACROS and number > 1 and tokens[number - 2][0] == "." else None)
-            if sum(name is not None for name in bound) > DEEPEST_MACRO:
+            depth = max(depth, sum(name is not None for name in bound))
+            if depth > DEEPEST_MACRO:
                 raise ExpressionInvalid(source, f"macros nest deeper than {DEEPEST_MACRO}", token.start())
         elif text == ")" and bound:
             bound.pop()
         elif token.lastgroup == "name" and before != "." and after != "(" and text not in bound:
             free.add(text)
-    return frozenset(free - RESERVED)
+    return frozenset(free - RESERVED), depth
 
 
 def _invalid(source: str, message: str) -> ExpressionInvalid:

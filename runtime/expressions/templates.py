@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from runtime.expressions.errors import ExpressionInvalid
+from runtime.expressions.errors import ExpressionFailed, ExpressionInvalid
 from runtime.expressions.language import STRING, compiled
 
 CACHED = 4000
+MOST_TEXT = 32_000_000
 
 BRACES = re.compile(rf"{STRING}|[{{}}]", re.DOTALL)
 OPENING = re.compile(r"\$?\$\{")
@@ -22,13 +23,17 @@ OPENING = re.compile(r"\$?\$\{")
 
 def evaluate(template: Any, names: Mapping[str, Any]) -> Any:
     """The template with its expressions replaced. What it refers to is shared, not copied."""
+    return _evaluated(template, names, Room())
+
+
+def _evaluated(template: Any, names: Mapping[str, Any], room: "Room") -> Any:
     match template:
         case str():
-            return _fill(template, names)
+            return _fill(template, names, room)
         case dict():
-            return {key: evaluate(value, names) for key, value in template.items()}
+            return {key: _evaluated(value, names, room) for key, value in template.items()}
         case list():
-            return [evaluate(value, names) for value in template]
+            return [_evaluated(value, names, room) for value in template]
         case _:
             return template
 
@@ -63,14 +68,28 @@ class Source:
     text: str
 
 
-def _fill(text: str, names: Mapping[str, Any]) -> Any:
+class Room:
+    """How much text one template may still make: a large value may stand in it a thousand times."""
+
+    def __init__(self) -> None:
+        self.left = MOST_TEXT
+
+    def take(self, text: str, template: str) -> str:
+        self.left -= len(text)
+        if self.left < 0:
+            raise ExpressionFailed(template, f"it makes a text of more than {MOST_TEXT} characters")
+        return text
+
+
+def _fill(text: str, names: Mapping[str, Any], room: Room) -> Any:
     if "${" not in text:
         return text
     parts = _split(text)
     if len(parts) == 1 and isinstance(parts[0], Source):
         return compiled(parts[0].text).value(names)
     return "".join(
-        _as_text(compiled(part.text).value(names)) if isinstance(part, Source) else part for part in parts
+        room.take(_as_text(compiled(part.text).value(names)) if isinstance(part, Source) else part, text)
+        for part in parts
     )
 
 

@@ -1,5 +1,6 @@
 """What steps, expressions and graphs may come up with: each ends in an error of its own, and harms nobody else."""
 
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -152,3 +153,34 @@ def test_approvers_that_are_none_fail_the_step_that_asks(worker):
 def test_a_timer_until_a_moment_that_no_row_holds_fails(moment, worker):
     job = drive(submit({"nodes": [{"id": "t", "kind": "timer", "until": "${input}"}]}, moment), worker)
     assert (job.status, statuses(job)) == ("failed", {"t": "failed"})
+
+
+# More than a worker can bear
+
+
+def test_a_large_text_in_many_places_is_refused_before_it_is_written_out(worker):
+    job = submit(doing(lambda context: [["x" * 1_000_000] * 1000] * 1000))
+    began = time.process_time()
+    assert run_once(job, worker).status == "failed"
+    assert "limit" in last_error(job)["message"]
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "value", ["${input}-" * 1000, ["${input}-"] * 1000, {"a": ["${input} ${input}"] * 500}], ids=str
+)
+def test_a_large_text_that_is_filled_in_many_times_is_refused(value, worker):
+    node = {"id": "a", "kind": "function", "function": "say", "inputs": {"value": value}}
+    began = time.process_time()
+    job = drive(submit({"nodes": [node]}, "x" * 1_000_000), worker)
+    assert (job.status, last_error(job, "a")["type"]) == ("failed", "ExpressionFailed")
+    assert time.process_time() - began < 3
+
+
+def test_copies_of_a_map_that_are_too_large_together_are_refused(worker):
+    inner = {"nodes": [{"id": "c", "kind": "function", "function": "say", "inputs": {"value": "${one}"}}]}
+    body = {"nodes": [{"id": "b", "kind": "map", "items": "${item.many}", "as": "one", "graph": inner}]}
+    outer = {"nodes": [{"id": "a", "kind": "map", "items": "${input}", "graph": body}]}
+    job = drive(submit(outer, [{"text": "x" * 1_000_000, "many": list(range(5000))}]), worker)
+    assert (job.status, job.steps.count()) == ("failed", 2)
+    assert "5000 copies" in last_error(job, "a[0].b")["message"]

@@ -249,3 +249,25 @@ def test_long_texts_are_read_in_linear_time(text: str) -> None:
         references(text)
 
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "input.map(x, input.filter(y, y == x))",
+        "[0].map(a, input.map(b, input.exists(c, c == b)))",
+        "input.exists(a, (input + input + input).exists(b, b == a))",
+    ],
+)
+def test_macros_that_go_round_too_often_are_refused_before_they_begin(expression):
+    assert expressions.value_of(expression, {"input": [1, 2, 3]}) is not None
+    began = time.monotonic()
+    with pytest.raises(ExpressionFailed, match="go round"):
+        expressions.value_of(expression, {"input": list(range(2000))})
+    assert time.monotonic() - began < 1
+
+
+def test_texts_that_grow_too_long_are_not_joined():
+    with pytest.raises(ExpressionFailed, match="join"):
+        expressions.value_of("+".join(["input"] * 100), {"input": "x" * 1_000_000})
+    assert expressions.value_of("input + '!'", {"input": "x" * 1_000_000}).endswith("x!")
