@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from runtime.fold import state_at
 from runtime.models import Job
@@ -54,7 +54,8 @@ def examine(job_ids: Collection[UUID] | None = None, *, deep: bool | None = None
     """
     jobs = list(job_ids) if job_ids is not None else None
     findings = []
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")  # a large history takes its time
         for question in questions():
             cursor.execute(question.sql, {"jobs": jobs})
             findings += [

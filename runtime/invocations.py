@@ -23,7 +23,7 @@ from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
 from runtime.turn import Turn, facts, part
 from runtime.values import check, check_text
-from tools import Absent, Happened, ToolError, Verdict
+from tools import Absent, Happened, ToolArgumentsInvalid, ToolError, Verdict
 
 if TYPE_CHECKING:
     from runtime.context import Context
@@ -237,6 +237,8 @@ class Invocation:
             if refusal.retry_after is not None:
                 told["retry_after"] = refusal.retry_after.total_seconds()
             self._refused(told, refusal)
+        except ToolArgumentsInvalid as error:  # told by the tool's signature, before its code ran
+            self._refused({**describe(error), "permanent": True}, error)
         except Exception as error:
             self._failed(error)
         crash_point(CrashPoint.AFTER_CALL)

@@ -50,6 +50,8 @@ def submit(
     request = _request(agent, graph)
     check(input, "input")
     check_text(idempotency_key, "idempotency_key", 255)
+    if parent is None and (idempotency_key or "").startswith("subjob:"):
+        raise InputInvalid("idempotency_key", "keys that begin with subjob: are the runtime's own")
     _check_columns(tenant, by, queue, priority)
     settings = {"tenant": tenant, "submitted_by": by, "queue": queue or "default", "priority": priority}
     turn, digest = begin(

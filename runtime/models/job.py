@@ -106,7 +106,6 @@ class Job(models.Model):
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    deadline_at = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     ending_as = models.CharField(max_length=10, null=True)
@@ -148,6 +147,11 @@ class Job(models.Model):
         )
         indexes = (
             models.Index(fields=("tenant", "-id"), name="aetheris_job_list"),
+            models.Index(
+                fields=("id",),
+                name="aetheris_job_orphan",
+                condition=Q(on_parent_end="cancel", finished_at__isnull=True, cancel_requested_at__isnull=True),
+            ),
             models.Index(
                 fields=("id",),
                 name="aetheris_job_unreported",

@@ -73,6 +73,9 @@ class LedgerEntry(models.Model):
         )
         indexes = (
             models.Index(fields=("tenant", "id"), name="aetheris_ledger_doubt", condition=Q(state="unknown")),
+            models.Index(
+                fields=("job",), name="aetheris_ledger_open", condition=Q(state__in=("reserved", "started"))
+            ),
         )
 
     def __str__(self) -> str:

@@ -291,11 +291,11 @@ BEGIN
   IF turn ? 'submit' THEN
     INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
         idempotency_key, request_digest, submitted_by, queue, priority, created_at, last_event_at, seq, head,
-        ready_steps, running_steps, waiting_steps, unfinished_steps, deadline_at, parent_step_id, on_parent_end)
+        ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end)
       SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
         s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, aetheris_now(),
         aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0,
-        NULL, s.parent_step, coalesce(s.on_parent_end, '')
+        s.parent_step, coalesce(s.on_parent_end, '')
       FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
         input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
         priority int, parent_step bigint, on_parent_end text)
