@@ -14,7 +14,6 @@ from pydantic_core import to_jsonable_python
 from tools import registry
 from tools.answers import Verdict
 from tools.errors import ToolArgumentsInvalid
-from tools.rates import Rate
 
 
 class ToolContext(Protocol):
@@ -49,15 +48,7 @@ class Policy:
     key_window: timedelta | None = None
     """How long the outside keeps an idempotency key; later a repeat would be a second effect."""
     timeout: float = 60.0
-    """Seconds one call may take."""
-    rate: Rate | None = None
-    """How often it may be called, by all workers together."""
-    max_concurrency: int | None = None
-    """How many calls may be under way at once, in all workers together."""
-
-    def __post_init__(self) -> None:
-        if self.max_concurrency is not None and self.max_concurrency < 1:
-            raise ValueError(f"max_concurrency={self.max_concurrency}: at least one call has to be possible")
+    """Seconds within which a call may be sent, and which its author should end it in."""
 
     def may_repeat(self, age: timedelta) -> bool:
         """Whether a call of unknown outcome, first intended `age` ago, may be made again with its key."""
@@ -160,8 +151,6 @@ def tool(
     idempotent: bool = False,
     key_window: timedelta | None = None,
     timeout: float = 60.0,
-    rate: str | None = None,
-    max_concurrency: int | None = None,
     verify: Verify | None = None,
     version: str = "1",
 ) -> Callable[[Callable[..., Any]], Tool]: ...
@@ -171,7 +160,6 @@ def tool(
     name: str | None = None,
     verify: Verify | None = None,
     version: str = "1",
-    rate: str | None = None,
     **policy: Any,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Declare a tool and register it.
@@ -182,8 +170,7 @@ def tool(
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
-        limits = Policy(rate=Rate.parse(rate) if rate else None, **policy)
-        declared = Tool(name or function.__name__, function, limits, verify, version)
+        declared = Tool(name or function.__name__, function, Policy(**policy), verify, version)
         declared.arguments_model  # noqa: B018 - a signature that cannot be checked is refused at import
         registry.register(declared)
         return declared
