@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents
+from runtime import agents, schemas
 from runtime.conf import settings
 from runtime.exceptions import InputInvalid, Permanent
 from runtime.graph import Graph, TaskGraph, fields
@@ -92,6 +92,8 @@ def _checked_wait(waiting: Waiting, step: Step) -> Waiting:
     for part, form in (("schema", fields.JSON_SCHEMA), ("approvers", fields.APPROVERS)):
         if wrong := form.check(getattr(waiting, part)):
             raise InputInvalid(f"{step.key} wait.{part}", wrong)
+    for fault in schemas.faults(waiting.schema):
+        raise InputInvalid(f"{step.key} wait.schema.{fault.path}", fault.reason)
     if waiting.event is not None and not EVENT.fullmatch(waiting.event):
         raise InputInvalid(f"{step.key} wait.event", "must be a name of up to 40 of a-z and '_'")
     return replace(

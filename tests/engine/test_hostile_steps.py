@@ -78,6 +78,7 @@ CENTURY = timedelta(days=36_500)
         Waiting("signal", "approval:it"),
         Waiting("approval", "approval:it", approvers={"users": [5]}),
         Waiting("approval", "approval:it", approvers=[]),  # type: ignore[arg-type]
+        Waiting("approval", "approval:it", schema={"$ref": "http://127.0.0.1/x"}),
         Waiting("approval", "approval:it", prompt={}),  # type: ignore[arg-type]
         Completed(1, branch=5),  # type: ignore[arg-type]
     ],
