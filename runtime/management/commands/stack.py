@@ -1,5 +1,6 @@
 """manage.py stack: everything Aetheris needs on this machine, in one terminal."""
 
+import json
 import signal
 import threading
 from argparse import ArgumentParser
@@ -45,30 +46,50 @@ class Command(BaseCommand):
             action="store_true",
             help="PostgreSQL and Valkey alone, without our own processes",
         )
+        parser.add_argument(
+            "--json", action="store_true", help="one line of JSON when everything answers, and nothing else"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         ending = threading.Event()
         try:
-            stack = Supervisor(shape=_shape(options), say=self._say, echo=True, migrate=_migrate)
+            say = self._keep_quiet if options["json"] else self._say
+            stack = Supervisor(shape=_shape(options), say=say, echo=not options["json"], migrate=_migrate)
             _on_signals(stack, ending)
             with stack:
                 stack.wait_ready()
-                self._introduce(stack)
+                if options["json"]:
+                    self._say(json.dumps(_addresses(stack)))
+                else:
+                    self._introduce(stack)
                 ending.wait()
-                self._say("Ending: the steps that run may finish. Ctrl-C again does not wait for them.")
+                say("Ending: the steps that run may finish. Ctrl-C again does not wait for them.")
         except StackError as error:
             raise CommandError(str(error)) from error
 
     def _introduce(self, stack: Supervisor) -> None:
-        self._say(f"PostgreSQL: {stack.environment['DATABASE_URL']}")
-        self._say(f"Valkey:     {stack.environment['REDIS_URL']}")
-        self._say(f"Logs:       {stack.places.logs}")
-        if stack.shape.web:
-            self._say(f"Serving on {stack.url}")
+        addresses = _addresses(stack)
+        self._say(f"PostgreSQL: {addresses['database_url']}")
+        self._say(f"Valkey:     {addresses['redis_url']}")
+        self._say(f"Logs:       {addresses['logs']}")
+        if addresses["url"]:
+            self._say(f"Serving on {addresses['url']}")
+
+    def _keep_quiet(self, line: str) -> None:
+        """What the stack would tell a person; the logs have it."""
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _addresses(stack: Supervisor) -> dict[str, str | None]:
+    return {
+        "url": stack.url if stack.shape.web else None,
+        "database_url": stack.environment["DATABASE_URL"],
+        "redis_url": stack.environment["REDIS_URL"],
+        "logs": str(stack.places.logs),
+    }
 
 
 def _shape(options: dict[str, Any]) -> Shape:

@@ -1,9 +1,11 @@
 """manage.py sweeper: the supervised process that restores every lost reason to move."""
 
+import json
 import os
 import signal
 import threading
 from argparse import ArgumentParser
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,11 +30,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="sweep once and say what was done")
+        parser.add_argument("--json", action="store_true", help="with --once: say it as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
             sweeper = _begin()
-            self.stdout.write(str(sweeper.sweep()))
+            swept = asdict(sweeper.sweep())
+            told = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in swept.items())
+            self.stdout.write(json.dumps(swept) if options["json"] else told)
             sweeper.end()
             return
         self._run()
