@@ -15,6 +15,9 @@ class RuntimeConfig(AppConfig):
     def ready(self) -> None:
         for module in ("nodes", "tools", "agents"):
             autodiscover_modules(module)
+        from runtime.nodes import discover  # kinds build on models, which are loaded by now
+
+        discover()
         from runtime import checks  # noqa: F401 - registers them
         from runtime.permissions import create_groups  # builds on models, which are loaded by now
 

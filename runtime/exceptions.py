@@ -69,8 +69,13 @@ class ToolNotFound(AetherisError):
 class KindNotFound(AetherisError):
     def __init__(self, kind: str) -> None:
         super().__init__(
-            f"No node kind is named {kind!r}. Custom kinds live in nodes.py of an installed app."
+            f"No node kind is named {kind!r}. Custom kinds live in nodes.py of an installed app, or come with a "
+            "package that names them under the entry point group aetheris.nodes."
         )
+
+
+class KindRefused(AetherisError):
+    """What was registered as a node kind is none, or bears the name of another."""
 
 
 class FunctionNotFound(AetherisError):

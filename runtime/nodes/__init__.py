@@ -7,7 +7,7 @@ from runtime.nodes.function import FunctionNode
 from runtime.nodes.llm import LlmNode
 from runtime.nodes.map import MapNode
 from runtime.nodes.plan import PlanNode
-from runtime.nodes.registry import get, register, registered
+from runtime.nodes.registry import discover, get, register, registered
 from runtime.nodes.subjob import SubjobNode
 from runtime.nodes.timer import TimerNode
 from runtime.nodes.tool import ToolNode
@@ -27,4 +27,4 @@ for _node in (
 ):
     register(_node)
 
-__all__ = ["Node", "get", "register", "registered"]
+__all__ = ["Node", "discover", "get", "register", "registered"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -20,6 +20,10 @@ class Node(ABC):
     """A kind of node. `run` may be called again after a crash; what it does outside goes through the context."""
 
     kind: ClassVar[str]
+    outcomes: ClassVar[Collection[str]] = frozenset()
+    """The branches of `Completed` that edges may name in `when`, beside `failed`."""
+    literals: ClassVar[Collection[str]] = frozenset()
+    """Keys of the config in which `${…}` means itself and brings no edge along."""
     settles_with_record: ClassVar[bool] = False
     """Whether a call's outcome is written with the step's record: for kinds that do one call and nothing else."""
 

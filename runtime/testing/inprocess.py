@@ -1,10 +1,4 @@
-"""For the tests of agents: runs jobs in this process, without workers, a broker or a waiting clock.
-
-    job = run(Job.objects.submit("refund", {"order_id": "1001"}))
-    assert job.status == "completed"
-
-Inside Django's `TestCase` as well: everything happens on the test's own connection.
-"""
+"""Running a job in the process of its test."""
 
 from runtime.execution import run_step
 from runtime.incarnation import Incarnation
