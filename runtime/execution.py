@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
+from django.db import DataError, IntegrityError
 
 from runtime import endings, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
+    AetherisError,
     CallInDoubt,
     CallRefused,
     FingerprintMismatch,
@@ -213,13 +215,30 @@ def _frames(error: BaseException) -> list[str]:
 
 def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *, go_on: bool) -> TurnAnswer:
     """Write the outcome, and in the same transaction claim what follows."""
-    step = run.step
-    turn = Turn(step.job_id, worker=worker.id)
+    turn = Turn(run.step.job_id, worker=worker.id)
     context.narrative.ride(turn)
     if context.fresh_effects:
-        turn.effects(step, context.fresh_effects)
+        turn.effects(run.step, context.fresh_effects)
     for settlement in context.unsettled:
         settlement(turn)
+    _move(turn, run, outcome)
+    if go_on:
+        _claim_following(turn, run, outcome, worker)
+    try:
+        return turn.commit()
+    except StaleAttempt:
+        _settle_alone(context)
+        raise
+    except (AetherisError, DataError, IntegrityError) as error:
+        if isinstance(outcome, Failed):
+            raise
+        # The rows refuse what the checks let pass. The step says so, rather than being lost and run again.
+        logger.exception("outcome_refused", job=str(run.job.id), step=run.step.key)
+        return record(run, context, Failed(describe(error)), worker, go_on=False)
+
+
+def _move(turn: Turn, run: Run, outcome: Outcome) -> None:
+    step = run.step
     match outcome:
         case Completed(result, branch, spawn):
             if isinstance(spawn, TaskGraph):  # `endings` has parsed whatever the step gave
@@ -239,18 +258,15 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
         case CancelJob(reason):
             turn.job("cancel", "operator_acted", data={"verb": "cancel", "step": step.key, "reason": reason})
             turn.hand_back(step, "job cancelled")
-    if go_on:
-        run.intent = _next_intent(run) if isinstance(outcome, Completed) else None
-        turn.claim(
-            run.following["id"] if run.following else None,
-            queues=worker.queues,
-            intent=run.intent.as_operation() if run.intent else None,
-        )
-    try:
-        return turn.commit()
-    except StaleAttempt:
-        _settle_alone(context)
-        raise
+
+
+def _claim_following(turn: Turn, run: Run, outcome: Outcome, worker: Incarnation) -> None:
+    run.intent = _next_intent(run) if isinstance(outcome, Completed) else None
+    turn.claim(
+        run.following["id"] if run.following else None,
+        queues=worker.queues,
+        intent=run.intent.as_operation() if run.intent else None,
+    )
 
 
 def _backoff(step: Step) -> timedelta:

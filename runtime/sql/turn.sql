@@ -321,15 +321,15 @@ BEGIN
     RAISE EXCEPTION 'no such job' USING ERRCODE = 'AE002';
   END IF;
 
-  now_at := greatest(aetheris_now(), job.last_event_at);
+  now_at := aetheris_now();
   chain.job := job.id;
   chain.tenant := job.tenant;
   chain.log := turn ->> 'log';
   chain.worker := (turn ->> 'worker')::uuid;
   chain.seq := job.seq;
   chain.head := job.head;
-  chain.at := now_at;
-  chain.at_text := to_char(now_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+  chain.at := greatest(now_at, job.last_event_at);  -- events never run backwards; deadlines go by the clock
+  chain.at_text := to_char(chain.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 
   -- steps and edges: of a submit, a plan or a spawn -----------------------------------------------------
   IF turn ? 'blobs' THEN
@@ -853,7 +853,7 @@ BEGIN
   -- A turn that changed nothing writes nothing: a hint for a step that was not to be had is no dead row.
   UPDATE aetheris_job SET status = job.status, result = job.result, error = job.error, started_at = job.started_at,
       finished_at = job.finished_at, paused_at = job.paused_at, cancel_requested_at = job.cancel_requested_at,
-      ending_as = job.ending_as, seq = chain.seq, head = chain.head, last_event_at = now_at,
+      ending_as = job.ending_as, seq = chain.seq, head = chain.head, last_event_at = chain.at,
       ready_steps = ready_steps + d_ready, running_steps = running_steps + d_running,
       waiting_steps = waiting_steps + d_waiting, unfinished_steps = unfinished_steps + d_unfinished
     WHERE id = job.id AND chain.seq <> job.seq;
