@@ -11,7 +11,7 @@ _tools: dict[str, "Tool"] = {}
 def register(tool: "Tool") -> None:
     """Make a tool known by its name. Two different tools of one name are a mistake."""
     known = _tools.get(tool.name)
-    if known is not None and known.function.__qualname__ != tool.function.__qualname__:
+    if known is not None and known.where != tool.where:
         raise ValueError(f"two tools are named {tool.name!r}: {known.where} and {tool.where}")
     _tools[tool.name] = tool
 

@@ -138,7 +138,7 @@ def test_a_backoff_beyond_all_numbers_is_the_longest_one(worker):
         job.steps.update(run_after=None)
         assert run_once(job, worker).failures == failures
     step = step_of(job)
-    assert step.run_after - step.ready_at == timedelta(hours=1)
+    assert step.run_after and step.ready_at and step.run_after - step.ready_at == timedelta(hours=1)
 
 
 def test_approvers_that_are_none_fail_the_step_that_asks(worker):

@@ -41,7 +41,7 @@ def _called_first(tool: str) -> None:
     def first() -> Graph:
         """The call's intent is a commit of its own."""
         graph = Graph()
-        call = graph.tool("call", tool, order="${input.order}")
+        call = graph.tool("call", f"witness.{tool}", order="${input.order}")
         graph.function("end", "pass_on", value=call)
         return graph
 
@@ -50,14 +50,14 @@ def _called_first(tool: str) -> None:
         """The call's intent rides in the commit that claims its step."""
         graph = Graph()
         start = graph.function("start", "pass_on", value="${input.order}")
-        graph.function("end", "pass_on", value=graph.tool("call", tool, order=start))
+        graph.function("end", "pass_on", value=graph.tool("call", f"witness.{tool}", order=start))
         return graph
 
     @agent(f"{tool}-inside")
     def inside() -> Graph:
         """The call is made by a function step."""
         graph = Graph()
-        call = graph.function("call", "call_inside", tool=tool, order="${input.order}")
+        call = graph.function("call", "call_inside", tool=f"witness.{tool}", order="${input.order}")
         graph.function("end", "pass_on", value=call)
         return graph
 
@@ -71,13 +71,13 @@ def errand() -> Graph:
     """Two calls and a message with work between them, two of the steps side by side."""
     graph = Graph()
     seconds = "${input.seconds}"
-    paid = graph.tool("paid", "pay", order="${input.order}")
+    paid = graph.tool("paid", "witness.pay", order="${input.order}")
     graph.function("left", "work", seconds=seconds, after=paid)
     graph.function("right", "work", seconds=seconds, after=paid)
     joined = graph.function("joined", "work", seconds=seconds, after="${[left, right]}")
-    told = graph.tool("told", "notify", order="${input.order}")
+    told = graph.tool("told", "witness.notify", order="${input.order}")
     rest = graph.function("rest", "work", seconds=seconds)
-    again = graph.tool("again", "pay", order="${input.order}")
+    again = graph.tool("again", "witness.pay", order="${input.order}")
     joined >> told
     told >> rest
     rest >> again

@@ -9,13 +9,13 @@ import httpx
 from tools import Absent, Happened, NotSent, ToolContext, Verdict, tool
 
 
-@tool(idempotent=True, key_window=timedelta(hours=24), timeout=30)
+@tool(name="witness.pay", idempotent=True, key_window=timedelta(hours=24), timeout=30)
 def pay(context: ToolContext, order: str) -> dict[str, Any]:
     """The witness does it once for each key."""
     return _post("/refunds", {"order": order, "amount": 1.0}, context.idempotency_key)
 
 
-@tool(timeout=30)
+@tool(name="witness.notify", timeout=30)
 def notify(context: ToolContext, order: str) -> dict[str, Any]:
     """Declares nothing: each request is one more message."""
     return _post("/messages", {"order": order, "text": "hello"}, context.idempotency_key)
@@ -28,7 +28,7 @@ def find_message(key: str, arguments: dict[str, Any]) -> Verdict:
     return Happened(found[0]) if found else Absent()
 
 
-@tool(verify=find_message, timeout=3)
+@tool(name="witness.notify_verified", verify=find_message, timeout=3)
 def notify_verified(context: ToolContext, order: str) -> dict[str, Any]:
     """Not idempotent, but the witness can be asked whether it happened."""
     return _post("/messages", {"order": order, "text": "hello"}, context.idempotency_key)
@@ -41,7 +41,7 @@ def close_refund(key: str, arguments: dict[str, Any]) -> Verdict:
     return Happened(found[0]) if found else Absent(fencing=True)
 
 
-@tool(verify=close_refund, timeout=30)
+@tool(name="witness.pay_verified", verify=close_refund, timeout=30)
 def pay_verified(context: ToolContext, order: str) -> dict[str, Any]:
     """Where the witness is asked, it also closes the key."""
     return _post("/refunds", {"order": order, "amount": 1.0}, context.idempotency_key)
