@@ -39,6 +39,23 @@ WHERE s.status = 'blocked' AND j.ending_as IS NULL
   AND s.id NOT IN (SELECT e.child_id FROM aetheris_edge e JOIN aetheris_step p ON p.id = e.parent_id
                    WHERE p.finished_at IS NULL);
 
+-- question: scopes
+-- Of a job that goes on, a scope counts its unfinished steps, and a step that waits for scopes those that are open
+-- and under way.
+-- remedy: A copy of a map or plan was lost. Keep the database as it is and report this.
+SELECT c.job_id, 'scope ' || c.prefix || ' counts ' || c.unfinished || ' unfinished steps, there are ' || n.unfinished
+FROM aetheris_scope c JOIN aetheris_job j ON j.id = c.job_id AND j.finished_at IS NULL AND j.ending_as IS NULL
+JOIN LATERAL (SELECT count(*) AS unfinished FROM aetheris_step s WHERE s.scope_id = c.id AND s.finished_at IS NULL) n ON true
+WHERE c.unfinished <> n.unfinished AND (%(jobs)s::uuid[] IS NULL OR c.job_id = ANY (%(jobs)s))
+UNION ALL
+SELECT o.job_id, format('step %%s counts %%s open scopes, %%s under way; there are %%s, %%s', o.key, o.open_scopes, o.running_scopes, n.open, n.running)
+FROM aetheris_step o JOIN aetheris_job j ON j.id = o.job_id AND j.finished_at IS NULL AND j.ending_as IS NULL
+JOIN LATERAL (SELECT count(*) FILTER (WHERE c.unfinished > 0) AS open, count(*) FILTER (WHERE c.unfinished > 0 AND c.status = 'running') AS running
+  FROM aetheris_scope c WHERE c.owner_id = o.id) n ON true
+WHERE o.status = 'waiting' AND o.open_scopes IS NOT NULL AND (%(jobs)s::uuid[] IS NULL OR o.job_id = ANY (%(jobs)s))
+  AND (o.open_scopes <> n.open OR o.open_scopes = 0 OR o.running_scopes <> n.running
+    AND NOT EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.owner_id = o.id AND c.stopping));
+
 -- question: waits
 -- A waiting step has exactly one open wait, and an open wait has a waiting step.
 -- remedy: Nothing can wake this step. `manage.py cancel` ends its job.

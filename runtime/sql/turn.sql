@@ -225,6 +225,11 @@ BEGIN
     FROM (SELECT scope_id, count(*)::int AS n FROM aetheris_step WHERE job_id = p_job AND finished_at IS NULL
           AND scope_id IS NOT NULL GROUP BY scope_id) d
     WHERE c.id = d.scope_id;
+  -- Nobody closed the scopes whose last steps ended while the job was ending.
+  UPDATE aetheris_scope c SET status = 'completed', unfinished = 0
+    WHERE c.job_id = p_job AND c.unfinished > 0 AND NOT EXISTS (
+      SELECT 1 FROM aetheris_step s WHERE s.job_id = p_job AND s.scope_id = c.id AND s.finished_at IS NULL)
+      AND EXISTS (SELECT 1 FROM aetheris_step o WHERE o.id = c.owner_id AND o.finished_at IS NULL);
   -- An owner whose scopes go on waits for them again.
   WITH owner AS (
     UPDATE aetheris_step s SET status = 'waiting', waiting_for = 'scopes:' || s.key, resume = NULL, failed_scopes = 0,

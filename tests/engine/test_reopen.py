@@ -7,9 +7,10 @@ import pytest
 from runtime import recovery
 from runtime.exceptions import JobFinished, Permanent
 from runtime.graph import Graph
-from runtime.models import Job, Step
+from runtime.models import Job
 from runtime.outcomes import Completed
 from tests.agents_app.world import world
+from tests.engine.conftest import nothing_is_broken
 from tests.engine.driving import claim, statuses, step_of, submit, told, why
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import body, failing_for, mapping, mend, most_at_once, run_alone, scopes
@@ -24,6 +25,7 @@ def failing(graph: Graph, id: str, **keys: Any) -> Any:
 
 def retried(job: Job) -> Job:
     job.retry(by="ops", why="mended")
+    nothing_is_broken()
     return job
 
 
@@ -374,6 +376,26 @@ def test_an_unhandled_failure_of_a_map_is_retried_with_its_policy(drive):
     assert (result["results"], result["failed"]) == ([0, 1, None], 1)
 
 
+def test_a_copy_that_ended_while_its_job_did_is_not_waited_for(worker):
+    graph = mapping()
+    failing(graph, "bad")
+    job = submit(graph, ["a", "b"])
+    run_alone(job, worker, "each")
+    running = claim(job, worker, "each[0].it")
+    run_alone(job, worker, "bad")
+    running.complete("a")
+    job.refresh_from_db()
+    assert (job.status, statuses(job)["each[0].it"], statuses(job)["each[1].it"]) == (
+        "failed",
+        "completed",
+        "cancelled",
+    )
+    mend()
+    retried(job)
+    assert drive_with(job, worker).status == "completed"
+    assert step_of(job, "each").result == ["a", "b"]
+
+
 def test_a_map_whose_results_could_not_be_evaluated_collects_again_and_expands_no_second_time(drive):
     inner = body()
     inner.result("${it.missing}")
@@ -396,26 +418,27 @@ def test_a_failure_deep_inside_is_retried_where_it_happened(drive):
 
 
 def test_copies_within_copies_go_on_when_their_turn_comes(worker):
-    """Two rows had begun when the job failed; after the retry one row is under way at a time."""
+    """Both rows had begun their cells when they failed; after the retry one row is under way at a time."""
+    failing_for("a", "b")
     inner = Graph()
-    inner.map("cells", [1, 2], failing_for())
-    inner.wait("go", signal="go ${item}")
-    graph = mapping(inner, max_parallel=2)
-    failing(graph, "bad")
-    job = submit(graph, ["a", "b", "c"])
-    for key in ("each", "each[0].cells", "each[1].cells", "each[0].go", "each[0].cells[1].it"):
+    inner.function("it", "do", what="fail for", value="${row}")
+    inner.map("cells", [1, 2], body(value="${row}/${item}"))
+    inner.result("${cells}")
+    policy = {"tolerated_failures": 1}
+    job = submit(mapping(inner, max_parallel=1, completion=policy, **{"as": "row"}), ["a", "b"])
+    for key in ("each", "each[0].cells", "each[0].cells[1].it", "each[0].it", "each[1].cells", "each[1].it"):
         run_alone(job, worker, key)
-    run_alone(job, worker, "bad")
-    assert job.status == "failed"
-    Step.objects.filter(job=job, key="each").update(max_parallel=1)
+    assert drive_with(job, worker).status == "failed"
     mend()
     retried(job)
-    assert scopes(job).count("pending") == 2 + 2  # two rows, and the cells of the second
-    assert statuses(job)["each[1].cells[0].it"] == "blocked"
-    for item in ("a", "b", "c"):
-        job.signal(f"go {item}", item)
-    Step.objects.filter(job=job, key="each").update(max_parallel=2)
+    assert {key: status for key, status in statuses(job).items() if status in ("ready", "waiting", "blocked")} == {
+        "each": "waiting", "each[0].it": "ready", "each[0].cells": "waiting", "each[0].cells[0].it": "ready",
+        "each[1].it": "blocked", "each[1].cells": "waiting", "each[1].cells[0].it": "blocked",
+        "each[1].cells[1].it": "blocked",
+    }  # fmt: skip
     assert drive_with(job, worker).status == "completed"
+    result: Any = job.result
+    assert result["results"] == [["a/1", "a/2"], ["b/1", "b/2"]]
     assert attempts(job)["each[0].cells[1].it"] == 1
 
 
