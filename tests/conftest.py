@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from runtime.stack.places import Places
+from runtime.stack.processes import wait_until
 from runtime.stack.programs import Shape
 from runtime.stack.supervisor import Supervisor
 from tests import services
@@ -45,6 +46,8 @@ def running_stack(stack_environment: dict[str, str]) -> Iterator[Supervisor]:
 @pytest.fixture
 def stack(running_stack: Supervisor) -> Iterator[Supervisor]:
     """The running stack, whole at the beginning of each test whatever the one before did to it."""
+    # What the test before killed is down for a moment, until the supervisor has started it again.
+    assert wait_until(lambda: all(child.alive for child in running_stack.children.values()), timeout=60)
     running_stack.wait_ready(everything=True)
     yield running_stack
     for child in running_stack.children.values():
