@@ -60,8 +60,8 @@ STEP_ALLOWED_FROM: dict[StepStatus, tuple[StepStatus, ...]] = {
     StepStatus.RUNNING: (StepStatus.READY,),
     StepStatus.WAITING: (StepStatus.RUNNING,),
     StepStatus.COMPLETED: (StepStatus.RUNNING,),
-    StepStatus.FAILED: (StepStatus.RUNNING, StepStatus.WAITING),
-    StepStatus.SKIPPED: (StepStatus.BLOCKED, StepStatus.READY),
+    StepStatus.FAILED: (StepStatus.RUNNING,),
+    StepStatus.SKIPPED: (StepStatus.BLOCKED,),
     StepStatus.CANCELLED: STEP_UNFINISHED,
 }
 
@@ -90,7 +90,6 @@ class Arrow(NamedTuple):
 STEP_ARROWS: dict[str, Arrow] = {
     "complete": Arrow((StepStatus.RUNNING,), StepStatus.COMPLETED, "step_completed"),
     "fail": Arrow((StepStatus.RUNNING,), StepStatus.FAILED, "step_failed"),
-    "fail_waiting": Arrow((StepStatus.WAITING,), StepStatus.FAILED, "step_failed"),
     "retry": Arrow((StepStatus.RUNNING,), StepStatus.READY, "step_retried"),
     "rescue": Arrow((StepStatus.RUNNING,), StepStatus.READY, "step_rescued"),
     "time_out": Arrow((StepStatus.RUNNING,), StepStatus.READY, "step_timed_out"),
