@@ -1,5 +1,5 @@
 # Everything is in ./dev; this file gives it the names that people expect.
-.PHONY: help demo test stack lint format requirements clean
+.PHONY: help demo test bench bench-full stack lint format requirements clean
 
 help:
 	@./dev help
@@ -9,6 +9,12 @@ demo: ## make demo ARGS=--once
 
 test: ## make test ARGS="-k refund"
 	@./dev test $(ARGS)
+
+bench: ## a quick slice beside Celery, DBOS and a bare loop; make bench ARGS="--systems aetheris --workloads W1"
+	@./dev bench --quick $(ARGS)
+
+bench-full: ## every system, W1 to W8, five rounds
+	@./dev bench --rounds 5 $(ARGS)
 
 stack:
 	@./dev stack $(ARGS)

@@ -150,7 +150,9 @@ class Job(models.Model):
             models.Index(
                 fields=("id",),
                 name="aetheris_job_orphan",
-                condition=Q(on_parent_end="cancel", finished_at__isnull=True, cancel_requested_at__isnull=True),
+                condition=Q(
+                    on_parent_end="cancel", finished_at__isnull=True, cancel_requested_at__isnull=True
+                ),
             ),
             models.Index(
                 fields=("id",),

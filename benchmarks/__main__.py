@@ -1,0 +1,151 @@
+"""python -m benchmarks: measure systems side by side, in alternating rounds."""
+
+import argparse
+import json
+import shlex
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import environments, report, servers
+from benchmarks.catalog import CATALOG, System
+from benchmarks.fleet import ClientFailed, Fleet
+from benchmarks.orders import CONCURRENCY, WORKERS
+from benchmarks.report import Row
+from benchmarks.workloads import FULL, QUICK, TINY, WORKLOADS, NotOnce, NotRecovered, Sizes, warm_up
+from runtime.stack.errors import StackError
+
+QUICK_SLICE = ("aetheris,psycopg,celery,dbos", "W1,W1t,W2,W7,W8", "quick")
+SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    slice_ = QUICK_SLICE if options.quick else ("all", "all", "full")
+    systems_named = options.systems or slice_[0]
+    sizes = SIZES[options.size or slice_[2]]
+    systems = _installed([CATALOG[name] for name in _names(systems_named, CATALOG)])
+    workloads = _names(options.workloads or slice_[1], WORKLOADS)
+    machine = report.machine()
+    rows: list[Row] = []
+    with servers.running(options.instance) as running:
+        settings = running.settings()
+        for number in range(options.rounds):
+            # Each round begins with another system: none always has the machine as the first one left it.
+            turn = number % len(systems)
+            for system in systems[turn:] + systems[:turn]:
+                rows += _measure(system, running, workloads, sizes, number, options.workers)
+    about = {
+        "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
+        "machine": machine,
+        "rounds": options.rounds,
+        "sizes": asdict(sizes),
+        "workers": options.workers,
+        "concurrency": CONCURRENCY,
+        "postgres": settings,
+        "systems": [
+            {
+                "name": each.name,
+                "title": each.title,
+                "versions": environments.versions(each),
+                "settings": each.settings,
+            }
+            for each in systems
+        ],
+    }
+    _write(options.out, about, rows)
+    return 1 if any(row.missing.startswith("failed") for row in rows) else 0
+
+
+def _measure(
+    system: System, running: servers.Servers, workloads: list[str], sizes: Sizes, number: int, workers: int
+) -> list[Row]:
+    """One system in one round. A failed workload leaves the others their turn, on a new fleet."""
+    rows: list[Row] = []
+    left = list(workloads)
+    while left:
+        try:
+            with Fleet(system, running, workers) as fleet:
+                warm_up(fleet)
+                while left:
+                    fleet.look_after()
+                    rows.append(_one(fleet, left.pop(0), sizes, number))
+                    _say(rows[-1])
+                    if rows[-1].missing.startswith("failed"):
+                        break
+        except (StackError, ClientFailed, NotOnce) as error:
+            missing = f"failed: {str(error).splitlines()[-1].strip()}"
+            rows += [Row(number, system.name, workload, {}, missing) for workload in left]
+            print(f"{system.title}: {error}", file=sys.stderr, flush=True)
+            return rows
+    return rows
+
+
+def _one(fleet: Fleet, workload: str, sizes: Sizes, number: int) -> Row:
+    system = fleet.system
+    if workload in system.lacks:
+        return Row(number, system.name, workload, {}, system.lacks[workload])
+    try:
+        return Row(number, system.name, workload, WORKLOADS[workload](fleet, sizes))
+    except NotRecovered as error:
+        return Row(number, system.name, workload, {}, str(error))
+    except (ClientFailed, NotOnce) as error:
+        return Row(number, system.name, workload, {}, f"failed: {error}")
+
+
+def _say(row: Row) -> None:
+    figures = "  ".join(f"{name}={value:.3g}" for name, value in row.figures.items())
+    print(f"{row.round + 1}  {row.system:<10} {row.workload:<4} {figures or row.missing}", flush=True)
+
+
+def _installed(systems: list[System]) -> list[System]:
+    found = []
+    for system in systems:
+        try:
+            environments.python_of(system)
+        except environments.EnvironmentMissing as error:
+            print(error, file=sys.stderr)
+        else:
+            found.append(system)
+    if not found:
+        raise SystemExit("No system can be measured here.")
+    return found
+
+
+def _write(out: Path, about: dict[str, Any], rows: list[Row]) -> None:
+    summary = report.summary(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    name = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    text = report.markdown(summary, about, rows)
+    (out / f"{name}.md").write_text(text)
+    (out / f"{name}.json").write_text(
+        json.dumps(about | {"summary": summary, "rows": [asdict(row) for row in rows]}, indent=1)
+    )
+    print(f"\n{text}\n{out / name}.md, {out / name}.json")
+
+
+def _names(given: str, known: Any) -> list[str]:
+    names = list(known) if given == "all" else given.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"Unknown: {', '.join(unknown)}. There are: {', '.join(known)}.")
+    return names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help=f"the slice {' '.join(QUICK_SLICE)}")
+    parser.add_argument("--systems", help=f"all, or some of {','.join(CATALOG)}")
+    parser.add_argument("--workloads", help=f"all, or some of {','.join(WORKLOADS)}")
+    parser.add_argument("--size", choices=SIZES, help="full, unless --quick says otherwise")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=WORKERS, help="processes of each system")
+    parser.add_argument("--out", type=Path, default=environments.ROOT.parent, help="where the results go")
+    parser.add_argument("--instance", default="bench", help="name of the servers' directory under .local")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

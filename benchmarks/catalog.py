@@ -1,0 +1,73 @@
+"""The systems that are measured. What each does, and how it is set, stands in its file in `systems/`."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that a system needs besides its workers. `{environment}`, `{home}`, `{port}`, … are filled in."""
+
+    name: str
+    command: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    ports: bool = False
+    """Whether it listens on `{port}`, and is ready when it does."""
+
+
+@dataclass(frozen=True)
+class System:
+    name: str
+    title: str
+    shown: tuple[str, ...] = ()
+    """Packages whose versions say what was measured."""
+    servers: tuple[Server, ...] = ()
+    own_environment: bool = True
+    npm: str = ""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Workloads that it cannot run, and why."""
+    divide: int = 1
+    """Workloads of many jobs are this much smaller: a slow system would take the whole time."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> str:
+        """How it is set and why: the docstring of its file, read without importing what it imports."""
+        tree = ast.parse((HERE / "systems" / f"{self.name}.py").read_text())
+        return " ".join((ast.get_docstring(tree) or "").split())
+
+    @property
+    def requirements(self) -> Path:
+        return HERE / "requirements" / f"{self.name}.txt"
+
+
+CATALOG = {
+    system.name: system
+    for system in (
+        System(
+            "aetheris",
+            "Aetheris",
+            own_environment=False,
+            shown=("django", "celery", "psycopg"),
+            servers=(Server("sweeper", ("{python}", "manage.py", "sweeper")),),
+            variables={
+                "AETHERIS_APPS": "benchmarks.systems.aetheris_app",
+                "DJANGO_SETTINGS_MODULE": "aetheris_project.settings",
+                "CELERY_SKIP_CHECKS": "1",
+            },
+        ),
+        System("psycopg", "bare psycopg", own_environment=False, shown=("psycopg",)),
+        System(
+            "celery",
+            "Celery alone",
+            own_environment=False,
+            shown=("celery", "redis"),
+            lacks={"W7": "Celery has no wait for a signal"},
+        ),
+        System("dbos", "DBOS", shown=("dbos",)),
+    )
+}

@@ -1,0 +1,1 @@
+"""The agents and the tool of the benchmark, as an app of a user's project."""
