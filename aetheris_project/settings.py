@@ -117,6 +117,7 @@ AETHERIS: dict[str, object] = {
     "MODEL_BASE_URL": env.str("OPENAI_BASE_URL", default=""),
     "MODEL_API_KEY": env.str("OPENAI_API_KEY", default=""),
     "MODEL_NAME": env.str("OPENAI_MODEL", default="gpt-4o-mini"),
+    "CAPABILITIES": tuple(env.list("AETHERIS_CAPABILITIES", default=[])),
     "CRASH_AT": env.str("AETHERIS_CRASH_AT", default=""),
 }
 

@@ -24,6 +24,9 @@ class Agent:
     name: str
     version: str
     function: GraphFunction
+    queue: str | None = None
+    priority: int | None = None
+    requires: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -56,14 +59,23 @@ _agents: dict[str, Agent] = {}
 _functions: dict[str, StepFunction] = {}
 
 
-def agent(name: str, *, version: str = "1") -> Callable[[GraphFunction], GraphFunction]:
+def agent(
+    name: str,
+    *,
+    version: str = "1",
+    queue: str | None = None,
+    priority: int | None = None,
+    requires: Collection[str] = (),
+) -> Callable[[GraphFunction], GraphFunction]:
     """Register a function that builds an agent's graph.
+
+    `queue`, `priority` and `requires` are for jobs that are submitted without, and for nodes that say nothing else.
 
     Raise the version with every change that running jobs must not see; a job keeps the graph it began with.
     """
 
     def register(function: GraphFunction) -> GraphFunction:
-        _agents[name] = Agent(name, version, function)
+        _agents[name] = Agent(name, version, function, queue, priority, tuple(requires))
         return function
 
     return register
@@ -121,6 +133,7 @@ def parse(data: Any, *, outer: Collection[str] = ()) -> TaskGraph:
         tools=tools.names(),
         kinds=nodes.registered(),
         functions=list(_functions),
+        queues=settings().all_queues,
         outer=outer,
         limit=settings().max_nodes,
     )

@@ -65,6 +65,10 @@ class Settings:
     """Test only: every lease is granted and none is ever seen as lost. Outcomes must not change."""
     crash_at: str = ""
     """Test only: a crash point and a flag file, see `runtime.ports.kill_at`."""
+    all_queues: tuple[str, ...] = ("realtime", "default", "background", "heavy")
+    """The queues that exist; a job or node that names another is refused."""
+    capabilities: tuple[str, ...] = ()
+    """What the steps that run in this process may require: small names such as `gpu`."""
     queues: tuple[str, ...] = field(default=("realtime", "default", "background"))
     """Queues a worker serves when it goes on with a job by itself."""
 

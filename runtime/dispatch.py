@@ -16,6 +16,7 @@ from celery import current_app
 from django.db import transaction
 from kombu.pools import ProducerPool
 
+from runtime import queues
 from runtime.conf import settings
 from runtime.ports import CrashPoint, crash_point
 
@@ -51,8 +52,14 @@ breaker = Breaker()
 
 
 def hint_after_commit(released: Sequence[tuple[int, str]]) -> None:
-    """Send hints for (step id, queue) pairs once the surrounding transaction, if any, has committed."""
-    transaction.on_commit(lambda: hint(released), robust=True)
+    """Send hints for (step id, address) pairs once the surrounding transaction, if any, has committed."""
+    transaction.on_commit(lambda: hint(reached(released)), robust=True)
+
+
+def reached(released: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """(step id, queue) for those that a living worker can run."""
+    served = queues.reach(address for _, address in released)
+    return [(step_id, queue) for step_id, address in released if (queue := served[address]) is not None]
 
 
 def hint(released: Iterable[tuple[int, str]]) -> bool:

@@ -99,7 +99,7 @@ def repair(*, dry_run: bool = True) -> list[str]:
     """Restore lost reasons to move: what a sweep would do now, at once. Says what it did, or would do."""
     from runtime import dispatch, recovery  # the sweep runs steps; asking does not
 
-    ready = list(recovery.unhinted().values_list("id", "queue"))
+    ready = recovery.unhinted().addresses()
     if dry_run:
         return [f"step {step_id} of queue {queue} would be sent again" for step_id, queue in ready]
     done = [
@@ -107,7 +107,7 @@ def repair(*, dry_run: bool = True) -> list[str]:
         f"{recovery.end_overdue()} overdue steps ended",
         f"{recovery.wake_due()} due waits woken",
     ]
-    sent = dispatch.hint(ready) if ready else True
+    sent = dispatch.hint(dispatch.reached(ready)) if ready else True
     return [
         *done,
         f"{len(ready)} ready steps sent again" if sent else "no hint could be sent: the broker is away",

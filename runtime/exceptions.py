@@ -48,6 +48,11 @@ class RetryRefused(JobFinished):
         self.status = status
 
 
+class NotHeld(AetherisError):
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"The {kind} {name!r} does not rest. `manage.py monitor` shows what does.")
+
+
 class AgentNotFound(AetherisError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         listed = ", ".join(known) or "none is registered"

@@ -22,7 +22,6 @@ from runtime.models import Job, LedgerEntry, Step, Wait, Worker
 
 DAY = timedelta(days=1)
 RATE_WINDOW = timedelta(minutes=1)
-HEAVY = "heavy"
 
 RATES = """
 SELECT count(*) FILTER (WHERE created_at > %(since)s), count(*) FILTER (WHERE finished_at > %(since)s)
@@ -151,7 +150,7 @@ def _workers(now: datetime) -> list[WorkerFigures]:
 
 def _redis() -> tuple[dict[str, int] | None, int | None, str]:
     try:
-        return leases.queue_depths([*settings().queues, HEAVY]), leases.count(), ""
+        return leases.queue_depths(settings().all_queues), leases.count(), ""
     except LeaseUnavailable as error:
         return None, None, str(error)
 

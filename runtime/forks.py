@@ -75,6 +75,7 @@ def fork(job: Job, step_key: str, *, input: Any = UNCHANGED, by: str = "", why: 
         "submitted_by": by,
         "queue": job.queue,
         "priority": job.priority,
+        "requires": job.requires,
         "idempotency_key": None,
     }
     turn, _ = begin(request, given, columns)

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,14 +28,17 @@ from runtime.context import Context
 from runtime.exceptions import LeaseUnavailable, StaleAttempt
 from runtime.models import Step
 from runtime.models.base import new_id
+from runtime.queues import own_capabilities
 from runtime.turn import Turn
 
 logger = structlog.get_logger(__name__)
 
 BEAT = """
 WITH beat AS (
-  INSERT INTO aetheris_worker (id, name, host, pid, role, started_at, heartbeat_at, holding, draining_at)
-    VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(role)s, aetheris_now(), aetheris_now(), %(holding)s,
+  INSERT INTO aetheris_worker (id, name, host, pid, role, queues, capabilities, started_at, heartbeat_at, holding,
+      draining_at)
+    VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(role)s, %(queues)s, %(capabilities)s, aetheris_now(),
+            aetheris_now(), %(holding)s,
             CASE WHEN %(draining)s THEN aetheris_now() END)
   ON CONFLICT (id) DO UPDATE SET heartbeat_at = aetheris_now(), holding = excluded.holding, stopped_at = NULL,
     draining_at = coalesce(aetheris_worker.draining_at, excluded.draining_at)
@@ -64,6 +67,7 @@ class Incarnation:
     name: str = field(
         default_factory=lambda: os.environ.get("AETHERIS_PROCESS") or f"{socket.gethostname()}:{os.getpid()}"
     )
+    capabilities: Sequence[str] = field(default_factory=own_capabilities)
     id: UUID = field(default_factory=new_id)
     threads: int = field(default_factory=lambda: settings().threads)
     """How many steps it runs at once."""
@@ -183,6 +187,8 @@ class Incarnation:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "role": self.role,
+            "queues": list(self.queues),
+            "capabilities": list(self.capabilities),
             "holding": json.dumps(holding),
             "draining": self.draining,
             "held": list(held),

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents, chain
+from runtime import agents, chain, queues
 from runtime.exceptions import IdempotencyConflict, InputInvalid
 from runtime.graph import TaskGraph, fields
 from runtime.models.base import new_id
@@ -42,7 +42,7 @@ def submit(
     tenant: str = "default",
     by: str = "",
     queue: str | None = None,
-    priority: int = 0,
+    priority: int | None = None,
     parent: Step | None = None,
     on_parent_end: str = "",
 ) -> Job:
@@ -53,20 +53,31 @@ def submit(
     if parent is None and (idempotency_key or "").startswith("subjob:"):
         raise InputInvalid("idempotency_key", "keys that begin with subjob: are the runtime's own")
     _check_columns(tenant, by, queue, priority)
-    settings = {"tenant": tenant, "submitted_by": by, "queue": queue or "default", "priority": priority}
+    settings = {"tenant": tenant, "submitted_by": by, **_placed(request.agent, queue, priority)}
     turn, digest = begin(
         request, input, {**settings, "idempotency_key": idempotency_key}, parent, on_parent_end
     )
     return _submitted(turn.commit(), digest)
 
 
-def _check_columns(tenant: str, by: str, queue: str | None, priority: int) -> None:
+def _check_columns(tenant: str, by: str, queue: str | None, priority: int | None) -> None:
     if not re.fullmatch(TENANT_PATTERN, tenant):
         raise InputInvalid("tenant", f"must be up to 63 of a-z, 0-9, '-' and '_', not {tenant[:70]!r}")
     check_text(by or None, "by", 200)
-    for path, value, field in (("queue", queue, fields.QUEUE), ("priority", priority, fields.PRIORITY)):
-        if value is not None and (wrong := field.check(value)):
-            raise InputInvalid(path, wrong)
+    if queue is not None:
+        queues.check(queue, "queue")
+    if priority is not None and (wrong := fields.PRIORITY.check(priority)):
+        raise InputInvalid("priority", wrong)
+
+
+def _placed(agent: str, queue: str | None, priority: int | None) -> dict[str, Any]:
+    """Where the job's steps go whose nodes do not say: as the request says, else as the agent does."""
+    own = agents.registered().get(agent)
+    return {
+        "queue": queue or (own.queue if own else None) or "default",
+        "priority": priority if priority is not None else (own.priority if own else None) or 0,
+        "requires": sorted(own.requires) if own else [],
+    }
 
 
 def begin(

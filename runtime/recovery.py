@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection, models, tran
 from django.db.models import F, Q
 from django.db.models.functions import Least, Power
 
-from runtime import dispatch, leases, subjobs
+from runtime import dispatch, leases, queues, subjobs
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable, StaleAttempt
@@ -88,24 +88,28 @@ class Sweeper:
             logger.warning("sweep_gap", seconds=round(now - self._last, 1))
 
     def _hint_ready(self) -> tuple[int, int]:
-        full: set[str] = set()
-        while wanted := list(unhinted().exclude(queue__in=full).values_list("id", "queue")[:BATCH]):
-            ids = [step_id for step_id, _ in wanted]
+        shut: set[str] = set()
+        while wanted := unhinted().addresses(BATCH, other_than=shut):
+            served = queues.reach(address for _, address in wanted)
             try:
-                depths = leases.queue_depths({queue for _, queue in wanted})
+                depths = leases.queue_depths({queue for queue in served.values() if queue})
             except LeaseUnavailable:
-                return 0, self._run_here(ids)
-            if overfull := {queue for queue, depth in depths.items() if depth >= FULL_QUEUE}:
-                full |= overfull  # what waits for these must not hide the steps of others
+                return 0, self._run_here()
+            open_ = {address for address, queue in served.items() if queue and depths[queue] < FULL_QUEUE}
+            if closed := served.keys() - open_:
+                shut |= closed  # what waits for these, or for a worker that is not there, must not hide the others
                 continue
-            if not dispatch.hint(wanted):
-                return 0, self._run_here(ids)
+            if not dispatch.hint([(step_id, str(served[address])) for step_id, address in wanted]):
+                return 0, self._run_here()
+            ids = [step_id for step_id, _ in wanted]
             _note_hints(ids)
             return len(ids), 0
         return 0, 0
 
-    def _run_here(self, step_ids: list[int]) -> int:
+    def _run_here(self) -> int:
         """No hint can be sent: run what is ready, with as many threads as this process has."""
+        mine = unhinted().filter(requires__contained_by=self.worker.capabilities)
+        step_ids = list(mine.values_list("pk", flat=True)[:BATCH])
         self._pool = self._pool or ThreadPoolExecutor(
             settings().sweeper_threads, thread_name_prefix="aetheris-step"
         )

@@ -42,8 +42,9 @@ def _row(step: PlannedStep, local: frozenset[str], outer: Mapping[str, str]) -> 
         "join_needed": None if step.join == "all" else step.join_needed,
         "parents": step.parents,
         "max_attempts": step.max_attempts or settings().max_attempts,
-        "queue": None if step.queue == "default" else step.queue,
-        "priority": step.priority or None,
+        "queue": step.queue,
+        "priority": step.priority,
+        "requires": step.requires,
         "timeout": timeout or settings().step_timeout_seconds,
     }
 

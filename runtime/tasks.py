@@ -19,7 +19,7 @@ from celery.signals import (
 )
 from django.db import connection
 
-from runtime import ports
+from runtime import ports, queues
 from runtime.conf import settings
 from runtime.dispatch import RUN_STEPS
 from runtime.execution import run_step
@@ -67,7 +67,9 @@ def incarnation() -> Incarnation:
 @worker_init.connect
 def _remember_queues(sender: Any = None, **kwargs: object) -> None:
     global _queues
-    _queues = tuple(sender.app.amqp.queues.consume_from) if sender is not None else ()
+    if sender is not None:
+        _queues = tuple(sender.app.amqp.queues.consume_from)
+        sender.app.amqp.queues.select(queues.listened(_queues))
     if settings().crash_at:
         ports.crash_hook = ports.kill_at(settings().crash_at)
 

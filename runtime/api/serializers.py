@@ -60,7 +60,9 @@ class SubmitRequest(serializers.Serializer):  # type: ignore[type-arg]
     graph = AnyObject(required=False)
     input = AnyJSON(required=False, default=None, allow_null=True)
     queue = serializers.CharField(required=False, max_length=50)
-    priority = serializers.IntegerField(required=False, default=0, min_value=-1000, max_value=1000)
+    priority = serializers.IntegerField(
+        required=False, default=None, allow_null=True, min_value=-1000, max_value=1000
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("agent" in attrs) == ("graph" in attrs):

@@ -76,7 +76,7 @@ class Node(Exit):
 
 class Graph:
     """Builds the wire form of a TaskGraph. Every node method takes the common keys as keywords:
-    `join`, `timeout`, `retry`, `queue`, `priority` and, where an input bears such a name, `inputs`."""
+    `join`, `timeout`, `retry`, `queue`, `priority`, `requires` and, where an input bears such a name, `inputs`."""
 
     def __init__(self) -> None:
         self._nodes: list[dict[str, Any]] = []
@@ -182,7 +182,7 @@ class Graph:
         return implied
 
 
-COMMON = {"inputs", "join", "timeout", "retry", "queue", "priority"}
+COMMON = {"inputs", "join", "timeout", "retry", "queue", "priority", "requires"}
 
 
 def _references(node: dict[str, Any]) -> set[str]:

@@ -125,6 +125,23 @@ def _on_timeout(value: Any) -> str | None:
 QUEUE_PATTERN = "^(?!unacked)[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$"
 """A queue is a key of the broker, which has others of its own that begin with `unacked` and `_kombu`."""
 
+CAPABILITY_PATTERN = "^[a-z0-9][a-z0-9_.-]{0,49}$"
+
+
+def bad_capability(value: Any) -> str:
+    return (
+        f"{str(value)[:60]!r} is no capability: up to 50 of a-z, 0-9, '.', '_' and '-', "
+        "beginning with a letter or digit"
+    )
+
+
+def _requires(value: Any) -> str | None:
+    if not isinstance(value, list) or len(value) > 8:
+        return 'must be a list of up to 8 capabilities, such as ["gpu"]'
+    wrong = [one for one in value if not (isinstance(one, str) and re.fullmatch(CAPABILITY_PATTERN, one))]
+    return bad_capability(wrong[0]) if wrong else None
+
+
 ANY = Field({}, lambda value: None)
 TEXT = Field({"type": "string", "minLength": 1}, _text)
 OBJECT = _typed(dict, "an object", {"type": "object"})
@@ -133,6 +150,9 @@ NUMBER = Field({"type": "number"}, _number)
 POSITIVE = _bounded(1, 10_000_000)
 QUEUE = Field({"type": "string", "pattern": QUEUE_PATTERN}, _queue)
 PRIORITY = _bounded(-1000, 1000)
+REQUIRES = Field(
+    {"type": "array", "items": {"type": "string", "pattern": CAPABILITY_PATTERN}, "maxItems": 8}, _requires
+)
 DURATION = Field(
     {
         "anyOf": [

@@ -77,6 +77,7 @@ COMMON: dict[str, Field] = {
     "retry": fields.RETRY,
     "queue": fields.QUEUE,
     "priority": fields.PRIORITY,
+    "requires": fields.REQUIRES,
 }
 
 SHAPES: dict[str, Shape] = {
@@ -141,7 +142,7 @@ SHAPES: dict[str, Shape] = {
     ),
 }
 
-ALWAYS_LITERAL = frozenset({"id", "kind", "join", "timeout", "retry", "queue", "priority"})
+ALWAYS_LITERAL = frozenset({"id", "kind", "join", "timeout", "retry", "queue", "priority", "requires"})
 
 
 def templates(node: Mapping[str, Any], plain: Iterable[str] = ()) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Registered:
     kinds: Mapping[str, Kind]
     functions: Collection[str] | None
     outer: frozenset[str] = frozenset()
+    queues: Collection[str] | None = None
 
 
 def look_at_nodes(nodes: list[Any], registered: Registered, report: Report) -> dict[str, int]:
@@ -69,6 +70,7 @@ def _look_at_node(node: dict[str, Any], path: str, registered: Registered, repor
         _look_up(node, "tool", registered.tools, path, report)
     elif kind == "function":
         _look_up(node, "function", registered.functions, path, report)
+    _look_up(node, "queue", registered.queues, path, report)
 
 
 def _look_at_shape(node: dict[str, Any], shape: Shape, path: str, report: Report) -> None:

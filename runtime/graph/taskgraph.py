@@ -14,12 +14,15 @@ from runtime.graph.limits import DEEPEST, LARGEST, Limits
 from runtime.graph.node_checks import Registered
 from runtime.graph.problems import GraphInvalid, Problem
 
-COLUMNS = frozenset({"id", "kind", "join", "queue", "priority"})
+COLUMNS = frozenset({"id", "kind", "join", "queue", "priority", "requires"})
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One step to record. `timeout_seconds` of a wait or an approval is the deadline of its waiting."""
+    """One step to record; a queue, priority or requirement that is None is the job's.
+
+    `timeout_seconds` of a wait or an approval is the deadline of its waiting.
+    """
 
     key: str
     kind: str
@@ -27,8 +30,9 @@ class PlannedStep:
     join: str
     join_needed: int
     parents: int
-    queue: str
-    priority: int
+    queue: str | None
+    priority: int | None
+    requires: list[str] | None
     timeout_seconds: float | None
     max_attempts: int | None
     refs: list[str]
@@ -67,6 +71,7 @@ class TaskGraph:
         tools: Collection[str] | None = None,
         kinds: Mapping[str, Kind] | None = None,
         functions: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
         outer: Collection[str] = (),
         limit: int = Limits.nodes,
         node_bytes: int = Limits.node_bytes,
@@ -79,7 +84,9 @@ class TaskGraph:
         """
         value = _json(data)
         checked = check(
-            value, Registered(tools, kinds or {}, functions, frozenset(outer)), Limits(limit, node_bytes)
+            value,
+            Registered(tools, kinds or {}, functions, frozenset(outer), queues),
+            Limits(limit, node_bytes),
         )
         return cls(value, checked.order, checked.references)
 
@@ -132,8 +139,9 @@ def _step(node: dict[str, Any], parents: int, references: set[str]) -> PlannedSt
         join=join,
         join_needed=needed,
         parents=parents,
-        queue=node.get("queue", "default"),
-        priority=node.get("priority", 0),
+        queue=node.get("queue"),
+        priority=node.get("priority"),
+        requires=sorted({*node["requires"]}) if "requires" in node else None,
         timeout_seconds=seconds(node["timeout"]) if "timeout" in node else None,
         max_attempts=node.get("retry", {}).get("max_attempts"),
         refs=sorted(references - {"input"}),

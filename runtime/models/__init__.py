@@ -2,6 +2,7 @@
 
 from runtime.models.effect import Effect
 from runtime.models.event import Blob, Event, EventPart
+from runtime.models.hold import Hold
 from runtime.models.job import Job
 from runtime.models.ledger import LedgerEntry
 from runtime.models.scope import Scope
@@ -15,6 +16,7 @@ __all__ = [
     "Effect",
     "Event",
     "EventPart",
+    "Hold",
     "Job",
     "LedgerEntry",
     "Scope",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
@@ -58,12 +59,13 @@ class JobQuerySet(models.QuerySet["Job"]):
         tenant: str = "default",
         by: str = "",
         queue: str | None = None,
-        priority: int = 0,
+        priority: int | None = None,
     ) -> Job:
         """Start a job: the job, its steps and edges, and its first events, in one transaction.
 
         The same `idempotency_key` answers with the first job; with another agent or input it raises
-        `IdempotencyConflict`. Raises `AgentNotFound`, `GraphInvalid` or `InputInvalid` on bad input.
+        `IdempotencyConflict`. `queue` and `priority` are the agent's
+        where none is given. Raises `AgentNotFound`, `GraphInvalid` or `InputInvalid` on bad input.
         """
         from runtime import planning  # planning builds on the models
 
@@ -102,6 +104,8 @@ class Job(models.Model):
     submitted_by = models.CharField(max_length=200, default="", blank=True)
     queue = models.CharField(max_length=50, default="default")
     priority = models.SmallIntegerField(default=0)
+    requires = ArrayField(models.CharField(max_length=50), default=list)
+    """Capabilities that a worker must have, for steps that say nothing else."""
 
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)

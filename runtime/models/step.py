@@ -14,20 +14,28 @@ from django.db.models.functions import Cast
 from runtime.clock import DatabaseNow
 from runtime.exceptions import StaleAttempt
 from runtime.models.base import TenantField
+from runtime.models.hold import holding_back
 from runtime.models.job import Job
 from runtime.states import STEP_FINISHED, STEP_UNFINISHED, StepStatus
 from runtime.turn import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from runtime.outcomes import Waiting
     from runtime.turn import TurnAnswer
 
+ADDRESS = "array_to_string(array_prepend(%(expressions)s), '+')"
 NOT_LISTED = ("config", "result", "error", "resume", "causes")
 
 
 class StepQuerySet(models.QuerySet["Step"]):
     def ready(self) -> StepQuerySet:
         """Steps that a worker may claim now."""
+        return self.due().exclude(holding_back())
+
+    def due(self) -> StepQuerySet:
+        """Steps that a worker may claim now, unless their agent or queue rests."""
         due = Q(run_after__isnull=True) | Q(run_after__lte=DatabaseNow())
         return self.filter(
             due, status=StepStatus.READY, job__paused_at__isnull=True, job__ending_as__isnull=True
@@ -55,6 +63,12 @@ class StepQuerySet(models.QuerySet["Step"]):
         )
         unlisted = Q(claimed_at__lt=limit) & ~Q(worker__holding__contains=me)
         return self.filter(silent | unlisted, status=StepStatus.RUNNING)
+
+    def addresses(self, most: int | None = None, *, other_than: Collection[str] = ()) -> list[tuple[int, str]]:
+        """(step id, address): where they want to be announced. See `runtime.queues`."""
+        address = models.Func("queue", "requires", template=ADDRESS, output_field=models.TextField())
+        found = self.annotate(address=address).exclude(address__in=other_than)
+        return list(found.values_list("pk", "address")[:most])
 
     def for_list(self) -> StepQuerySet:
         return self.defer(*NOT_LISTED)
@@ -109,6 +123,8 @@ class Step(models.Model):
     """Names the turn that claimed the step: a worker whose answer was lost finds its claim by it."""
     queue = models.CharField(max_length=50)
     priority = models.SmallIntegerField(default=0)
+    requires = ArrayField(models.CharField(max_length=50), default=list)
+    """Capabilities that a worker must have, sorted."""
     timeout = models.FloatField()
     """Seconds of work that one attempt may take."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from runtime.clock import DatabaseNow
@@ -22,6 +23,9 @@ class Worker(models.Model):
     pid = models.IntegerField()
     role = models.CharField(max_length=10, default="worker")
     """worker or sweeper."""
+    queues = ArrayField(models.CharField(max_length=50), default=list)
+    capabilities = ArrayField(models.CharField(max_length=50), default=list)
+    """What the steps that it claims may require."""
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     holding = models.JSONField(default=dict)

@@ -281,6 +281,8 @@ DECLARE
   bind boolean := false;
   claim jsonb := turn -> 'claim';
   claimed bigint;
+  held_queues text[];
+  is_held boolean;
   answers jsonb := '[]';
   claim_entry jsonb;
   scopes bigint[] := '{}';       -- scopes in which a step ended, one entry for each step
@@ -295,15 +297,15 @@ BEGIN
   -- 1. the job -----------------------------------------------------------------------------------------
   IF turn ? 'submit' THEN
     INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
-        idempotency_key, request_digest, submitted_by, queue, priority, created_at, last_event_at, seq, head,
+        idempotency_key, request_digest, submitted_by, queue, priority, requires, created_at, last_event_at, seq, head,
         ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end)
       SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
-        s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, aetheris_now(),
+        s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, coalesce(s.requires, '{}'), aetheris_now(),
         aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0,
         s.parent_step, coalesce(s.on_parent_end, '')
       FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
         input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
-        priority int, parent_step bigint, on_parent_end text)
+        priority int, requires text[], parent_step bigint, on_parent_end text)
       ON CONFLICT (tenant, idempotency_key) DO NOTHING
       RETURNING * INTO job;
     IF job.id IS NULL THEN
@@ -357,14 +359,15 @@ BEGIN
       UNION ALL SELECT (turn ->> 'into_scope')::bigint, coalesce(turn ->> 'prefix', ''), 'running' WHERE v_json IS NULL
     ), inserted AS (
       INSERT INTO aetheris_step (job_id, tenant, scope_id, key, kind, config, refs, "join", join_needed, parents, pending_parents,
-          taken_parents, status, attempt, failures, max_attempts, queue, priority, timeout, waiting_for, hints, causes, ready_at)
+          taken_parents, status, attempt, failures, max_attempts, queue, priority, requires, timeout, waiting_for, hints, causes, ready_at)
         SELECT job.id, job.tenant, p.id, p.prefix || s.key, s.kind, s.config,
           coalesce(s.refs, '{}') || coalesce((SELECT jsonb_object_agg(n, p.prefix || n) FROM jsonb_array_elements_text(s.local_refs) AS n), '{}'),
           s."join", s.join_needed, s.parents, s.parents, 0,
           CASE WHEN s.parents = 0 AND p.status = 'running' THEN 'ready' ELSE 'blocked' END, 0, 0, s.max_attempts,
-          coalesce(s.queue, job.queue), coalesce(s.priority, job.priority), s.timeout, '', 0, '{}', now_at
+          coalesce(s.queue, job.queue), coalesce(s.priority, job.priority), coalesce(s.requires, job.requires), s.timeout, '', 0, '{}', now_at
         FROM place p CROSS JOIN jsonb_to_recordset(turn -> 'steps') AS s(key text, kind text, config jsonb, refs jsonb,
-          local_refs jsonb, "join" text, join_needed int, parents int, max_attempts int, queue text, priority int, timeout float8)
+          local_refs jsonb, "join" text, join_needed int, parents int, max_attempts int, queue text, priority int, requires text[],
+          timeout float8)
         ORDER BY p.id
         RETURNING id, status)
     SELECT count(*), coalesce(array_agg(id ORDER BY id) FILTER (WHERE status = 'ready'), '{}') INTO v_int, released FROM inserted;
@@ -815,15 +818,22 @@ BEGIN
       CASE WHEN job.status = 'completed' THEN turn -> 'result' ->> 'sd' END,
       CASE WHEN job.status = 'completed' THEN turn -> 'result' -> 'parts' END, NULL);
   ELSIF claim IS NOT NULL AND job.paused_at IS NULL AND job.ending_as IS NULL THEN
+    -- What rests is not claimed: the whole agent, or some queues.
+    SELECT array_agg(h.name) FILTER (WHERE h.kind = 'queue'), coalesce(bool_or(h.kind = 'agent' AND h.name = job.agent), false)
+      INTO held_queues, is_held FROM aetheris_hold h WHERE h.released_at IS NULL AND h.tenant = job.tenant;
     -- What the worker prepared for, else any ready sibling of a queue it serves.
     SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
       WHERE s.id = (claim ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'ready'
         AND (s.run_after IS NULL OR s.run_after <= now_at)
-        AND ((claim ->> 'only')::boolean OR claim -> 'queues' ? s.queue);
-    IF NOT FOUND AND NOT (claim ->> 'only')::boolean AND job.ready_steps + d_ready > 0 THEN
+        AND ((claim ->> 'only')::boolean OR claim -> 'queues' ? s.queue)
+        AND NOT is_held AND (held_queues IS NULL OR s.queue <> ALL (held_queues))
+        AND (s.requires = '{}' OR s.requires <@ (SELECT k.capabilities FROM aetheris_worker k WHERE k.id = chain.worker));
+    IF NOT FOUND AND NOT is_held AND NOT (claim ->> 'only')::boolean AND job.ready_steps + d_ready > 0 THEN
       SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
         WHERE s.job_id = job.id AND s.status = 'ready' AND (s.run_after IS NULL OR s.run_after <= now_at)
           AND claim -> 'queues' ? s.queue
+          AND (held_queues IS NULL OR s.queue <> ALL (held_queues))
+          AND (s.requires = '{}' OR s.requires <@ (SELECT k.capabilities FROM aetheris_worker k WHERE k.id = chain.worker))
         ORDER BY s.priority DESC, s.id LIMIT 1;
     END IF;
     IF FOUND THEN
@@ -868,5 +878,6 @@ BEGIN
          'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)), 'entry', claim_entry) END
     || CASE WHEN job.finished_at = now_at AND job.parent_step_id IS NOT NULL THEN '{"is_subjob": true}'::jsonb ELSE '{}' END
     || CASE WHEN cardinality(released) = 0 THEN '{}'::jsonb ELSE jsonb_build_object('released',
-         (SELECT jsonb_agg(jsonb_build_array(s.id, s.queue)) FROM aetheris_step s WHERE s.id = ANY (released) AND s.run_after IS NULL)) END;
+         (SELECT jsonb_agg(jsonb_build_array(s.id, array_to_string(s.queue || s.requires, '+'))) FROM aetheris_step s
+            WHERE s.id = ANY (released) AND s.run_after IS NULL)) END;
 END $$;

@@ -42,7 +42,7 @@ def test_the_columns_of_a_step() -> None:
 def test_what_a_step_leaves_unsaid() -> None:
     (step,) = TaskGraph.parse({"nodes": [graphs.tool("a")]}).plan().steps
 
-    assert (step.queue, step.priority, step.timeout_seconds, step.max_attempts) == ("default", 0, None, None)
+    assert (step.queue, step.priority, step.timeout_seconds, step.max_attempts) == (None, None, None, None)
     assert (step.join, step.join_needed, step.parents) == ("all", 0, 0)
 
 
