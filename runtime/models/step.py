@@ -64,7 +64,9 @@ class StepQuerySet(models.QuerySet["Step"]):
         unlisted = Q(claimed_at__lt=limit) & ~Q(worker__holding__contains=me)
         return self.filter(silent | unlisted, status=StepStatus.RUNNING)
 
-    def addresses(self, most: int | None = None, *, other_than: Collection[str] = ()) -> list[tuple[int, str]]:
+    def addresses(
+        self, most: int | None = None, *, other_than: Collection[str] = ()
+    ) -> list[tuple[int, str]]:
         """(step id, address): where they want to be announced. See `runtime.queues`."""
         address = models.Func("queue", "requires", template=ADDRESS, output_field=models.TextField())
         found = self.annotate(address=address).exclude(address__in=other_than)
