@@ -118,6 +118,7 @@ AETHERIS: dict[str, object] = {
     "MODEL_API_KEY": env.str("OPENAI_API_KEY", default=""),
     "MODEL_NAME": env.str("OPENAI_MODEL", default="gpt-4o-mini"),
     "CAPABILITIES": tuple(env.list("AETHERIS_CAPABILITIES", default=[])),
+    "MODEL_PRICES": env.json("OPENAI_PRICES", default={}) or None,
     "CRASH_AT": env.str("AETHERIS_CRASH_AT", default=""),
 }
 

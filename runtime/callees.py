@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
@@ -12,9 +14,12 @@ from uuid import UUID
 from django.utils.module_loading import import_string
 
 import tools
+from runtime import chain, live
 from runtime.conf import settings
 from runtime.exceptions import ToolNotFound
-from tools import CannotTell, Policy
+from runtime.turn import part
+from runtime.usage import provenance, usage_of
+from tools import CannotTell, NotSent, Policy
 from tools.answers import Verdict
 
 if TYPE_CHECKING:
@@ -51,7 +56,12 @@ class Callee(ABC):
         return CannotTell()
 
     def usage(self, result: Any) -> dict[str, Any] | None:
+        """What the answer says of itself, as facts that a header can hold."""
         return None
+
+    def provenance(self, arguments: Any, usage: dict[str, Any] | None) -> list[chain.Part]:
+        """Payload parts, beside the result, of the event that records the answer."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,7 @@ class ModelCallee(Callee):
     """A model call: safe to repeat, never repeated once recorded."""
 
     model: str
+    call: str = ""
 
     kind = "llm"
     called_event = "model_called"
@@ -105,13 +116,33 @@ class ModelCallee(Callee):
 
     def send(self, context: Context, key: UUID, arguments: Any, deadline: float) -> Any:
         complete = import_string(settings().model_client)
-        answer = complete(arguments, timeout=min(context.remaining_seconds, deadline - time.monotonic()))
+        timeout = min(context.remaining_seconds, deadline - time.monotonic())
+        if arguments.get("stream") and "tell" in inspect.signature(complete).parameters:
+            answer = self._streamed(complete, context, arguments, timeout)
+        else:
+            answer = complete(arguments, timeout=timeout)
         if inspect.isawaitable(answer):
             raise TypeError(f"{settings().model_client} is a coroutine: the model client is a plain function")
         return answer
 
+    def _streamed(
+        self, complete: Callable[..., Any], context: Context, arguments: Any, timeout: float
+    ) -> Any:
+        step = context.step
+
+        def tell(text: str) -> None:
+            if context.cancelled:
+                raise NotSent("the step was cancelled while the model answered")
+            telling.tell(text)
+
+        with closing(live.Telling(step.job_id, step.key, step.attempt, self.call)) as telling:
+            return complete(arguments, timeout=timeout, tell=tell)
+
     def usage(self, result: Any) -> dict[str, Any] | None:
-        return result.get("usage") if isinstance(result, dict) else None
+        return usage_of(self.model, result)
+
+    def provenance(self, arguments: Any, usage: dict[str, Any] | None) -> list[chain.Part]:
+        return [part("provenance", provenance(arguments, usage or {}))]
 
 
 @dataclass(frozen=True)

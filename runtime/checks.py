@@ -1,4 +1,4 @@
-"""Django system checks: what breaks the step contract is told by `manage.py check`, before any step runs."""
+"""Django system checks: what breaks the step contract or cannot work is told before any step runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 
-from runtime import agents, contract
+from runtime import agents, contract, prices
+from runtime.conf import settings
 from runtime.contract import Finding, ValidatorUnusable
 
 NUMBERS = {
@@ -28,6 +29,7 @@ NUMBERS = {
 OTHER = 99
 """Findings of validators that the project brings itself."""
 UNUSABLE = "aetheris.E090"
+PRICES = "aetheris.E091"
 
 
 @checks.register("aetheris")
@@ -38,6 +40,13 @@ def check_steps(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -
     except ValidatorUnusable as error:
         return [checks.Error(error.message, id=UNUSABLE)]
     return [_message(finding) for finding in found]
+
+
+@checks.register("aetheris")
+def check_prices(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """A price that cannot be read would be found out with the first answer of its model."""
+    faults = prices.faults(settings().model_prices or {})
+    return [checks.Error(f"AETHERIS['MODEL_PRICES']: {fault}", id=PRICES) for fault in faults]
 
 
 def _message(finding: Finding) -> checks.CheckMessage:

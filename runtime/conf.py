@@ -1,6 +1,8 @@
 """The settings of the runtime: one `AETHERIS` namespace with typed defaults, read here and nowhere else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -52,6 +54,17 @@ class Settings:
     model_timeout_seconds: float = 60.0
     model_client: str = "adapters.openai_chat.complete"
     """Dotted path of what answers `llm` nodes; the runtime reaches adapters only this way."""
+    model_prices: Mapping[str, Mapping[str, Decimal | str | int]] | None = None
+    """By model: what a million `input`, `cached` and `output` tokens cost."""
+
+    live_entries: int = 10_000
+    """How many pieces of text the live stream of one job holds; the oldest go first."""
+    live_seconds: float = 600.0
+    """How long the live stream of a job is kept after its last piece."""
+    streams: int = 4
+    """How many `/stream` requests one web process answers at once: each holds one of its threads."""
+    stream_seconds: float = 300.0
+    """After this time such a request ends; the client comes back for what follows."""
 
     step_validators: tuple[str, ...] = ("runtime.contract.default.ContractValidator",)
     """Dotted paths of what looks at step functions, in order. See docs/step-contract.md."""

@@ -98,9 +98,8 @@ class Context:
             intent, answer = self._ridden
             self._ridden = None
             return Invocation(self, intent, answer).result()
-        return Invocation(
-            self, self._intent(call, ModelCallee(str(request.get("model"))), dict(request))
-        ).result()
+        callee = ModelCallee(str(request.get("model")), call)
+        return Invocation(self, self._intent(call, callee, dict(request))).result()
 
     # Recorded values
 

@@ -293,6 +293,7 @@ class Invocation:
 
     def _commit(self, result: JSON, turn: Turn) -> None:
         callee = self.intent.callee
+        usage = callee.usage(result)
         turn.settle(
             self.intent.entry,
             EntryState.COMMITTED,
@@ -300,8 +301,9 @@ class Invocation:
             attempt=self.context.step.attempt,
             source="call",
             allowed_from=[EntryState.STARTED, EntryState.UNKNOWN],
-            parts=[part(callee.result_part, result)],
-            usage=callee.usage(result),
+            parts=[part(callee.result_part, result), *callee.provenance(self.intent.arguments, usage)],
+            usage=usage,
+            data=usage,
         )
 
     def _refuse(self, error: dict[str, Any], turn: Turn) -> None:

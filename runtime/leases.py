@@ -1,7 +1,7 @@
 """Leases: Redis locks that show which steps a living worker runs. They save work, never data.
 
 The fence (`step.attempt`) guards every write, so a lease may vanish at any moment. `redis` is spoken here
-and nowhere else: also the depth of the hint queues and the news that a job has ended come from here.
+and in `runtime.live`: also the depth of the hint queues and the news that a job has ended come from here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -48,12 +48,17 @@ breaker = Breaker()
 
 @cache
 def client() -> Redis:
-    seconds = settings().redis_timeout_seconds
+    return connect(settings().redis_timeout_seconds)
+
+
+def connect(seconds: float) -> Redis:
+    """A client that waits so long for an answer, and does not ask again."""
     return Redis.from_url(
         _address(settings().redis_url),
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
         retry=Retry(NoBackoff(), 0),
+        protocol=2,  # one form of answers, whatever the server is
     )
 
 

@@ -2,9 +2,14 @@
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 
+from adapters.openai_chat import client as model_client
+from examples.local_service.http import Server
+from examples.model.service import ModelService
 from runtime.stack.places import Places
 from runtime.stack.processes import wait_until
 from runtime.stack.programs import Shape
@@ -53,6 +58,16 @@ def stack(running_stack: Supervisor) -> Iterator[Supervisor]:
     for child in running_stack.children.values():
         if child.alive:
             child.resume()
+
+
+@pytest.fixture
+def model(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
+    """The scripted model, on a real socket; the runtime asks it, the test tells it what to say."""
+    monkeypatch.setattr(model_client._local, "pid", None, raising=False)  # it knows an earlier test's address
+    with Server(ModelService()) as server, httpx.Client(base_url=server.url, trust_env=False) as client:
+        url = f"{server.url}/v1"
+        settings.AETHERIS = {**settings.AETHERIS, "MODEL_BASE_URL": url, "MODEL_NAME": "scripted-1"}
+        yield client
 
 
 def pytest_configure() -> None:

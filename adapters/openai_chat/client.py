@@ -1,75 +1,82 @@
 """The client behind `llm` nodes. One request, no retry of its own: retries are rows."""
 
-import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
+from adapters.openai_chat import answers, errors
+from adapters.openai_chat.errors import AnswerTruncated, ModelTimedOut, ModelUnavailable
 from runtime.conf import settings
-from tools import NotSent, Refused
-from tools.http.outcomes import LATER, REFUSED, retry_after
-
-BUSY = LATER | {503}
-"""Asking has no effect, so what a 503 says of the request before it does not matter."""
+from tools.http.outcomes import retry_after
 
 _local = threading.local()
 
 
-def complete(request: Mapping[str, Any], *, timeout: float) -> dict[str, Any]:
-    """Ask for one chat completion.
+def complete(
+    request: Mapping[str, Any], *, timeout: float, tell: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Ask for one chat completion; with `stream` in the request, `tell` hears the text as it arrives.
 
-    Answers `{content, model, finish_reason, usage: {input_tokens, output_tokens}, id}`. Raises `NotSent` when the
-    service cannot be reached or asks to come back later, `Refused` for a request that it will never take.
+    Answers `{content, model, provider, finish_reason, id, usage: {input_tokens, cached_tokens, output_tokens}}`, and
+    `tool_calls` where the model makes some. Raises the errors of `adapters.openai_chat.errors`.
     """
     deadline = time.monotonic() + timeout
-    asking = _client().stream("POST", "chat/completions", json=dict(request), timeout=timeout)
+    client = _client()
+    asking = client.stream("POST", "chat/completions", json=_body(request), timeout=timeout)
     try:
         with asking as answer:
-            text = _body(answer, deadline)
+            record = _record(answer, _in_time(answer, deadline), tell or _nobody)
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise NotSent(f"the model service at {_client().base_url} cannot be reached: {error}") from error
-    if answer.status_code in BUSY:
+        raise ModelUnavailable(
+            f"the model service at {client.base_url} cannot be reached: {error}"
+        ) from error
+    except httpx.TimeoutException as error:
+        raise ModelTimedOut(f"the model's answer was not complete within {timeout:.0f} seconds") from error
+    except httpx.TransportError as error:
+        raise AnswerTruncated(f"the connection to the model service broke: {error}") from error
+    return record | {"provider": client.base_url.host}
+
+
+def _body(request: Mapping[str, Any]) -> dict[str, Any]:
+    if not request.get("stream"):
+        return dict(request)
+    return {**request, "stream_options": {"include_usage": True, **(request.get("stream_options") or {})}}
+
+
+def _record(answer: httpx.Response, body: Iterator[bytes], tell: Callable[[str], None]) -> dict[str, Any]:
+    most = settings().max_value_bytes
+    if answer.status_code != 200:
         after = retry_after(answer.headers, datetime.now(UTC))
-        raise NotSent(f"the model service is busy ({answer.status_code})", retry_after=after)
-    if answer.status_code in REFUSED:
-        raise Refused(f"the model service refused the request ({answer.status_code}): {text[:500]}")
-    answer.raise_for_status()
-    return _record(json.loads(text))
+        raise errors.of_status(answer.status_code, _text(body, most), after)
+    if answer.headers.get("content-type", "").startswith("text/event-stream"):
+        return answers.Streamed(tell, most).read(body)
+    return answers.whole(_text(body, most))
 
 
-def _body(answer: httpx.Response, deadline: float) -> str:
-    """All of it, where it is no larger than may be kept. The client's own timeout is for each chunk anew."""
-    body = bytearray()
+def _in_time(answer: httpx.Response, deadline: float) -> Iterator[bytes]:
+    """The body, until its time is over: the client's own timeout is for each chunk anew."""
     for chunk in answer.iter_bytes():
-        body += chunk
-        if len(body) > settings().max_value_bytes:
-            raise ValueError(f"the model's answer is longer than {settings().max_value_bytes:,} bytes")
+        yield chunk
         if time.monotonic() > deadline:
             raise httpx.ReadTimeout("the model's answer was not complete in time")
-    return body.decode("utf-8", "replace")
 
 
-def _record(body: Mapping[str, Any]) -> dict[str, Any]:
-    choice = body["choices"][0]
-    usage = body.get("usage") or {}
-    record = {
-        "content": choice["message"].get("content"),
-        "model": body.get("model"),
-        "finish_reason": choice.get("finish_reason"),
-        "id": body.get("id"),
-        "usage": {
-            "input_tokens": usage.get("prompt_tokens"),
-            "output_tokens": usage.get("completion_tokens"),
-        },
-    }
-    if calls := choice["message"].get("tool_calls"):
-        record["tool_calls"] = calls
-    return record
+def _text(body: Iterator[bytes], most: int) -> str:
+    text = bytearray()
+    for chunk in body:
+        text += chunk
+        if len(text) > most:
+            raise answers.too_long(most)
+    return text.decode("utf-8", "replace")
+
+
+def _nobody(text: str) -> None:
+    """Hears the tokens of a stream that nobody watches."""
 
 
 def _client() -> httpx.Client:

@@ -189,6 +189,16 @@ class StepDetail(Withheld, serializers.ModelSerializer[Step]):
         read_only_fields = fields
 
 
+class ModelUsage(serializers.Serializer):  # type: ignore[type-arg]
+    calls = serializers.IntegerField(help_text="Model calls that were answered.")
+    input_tokens = serializers.IntegerField()
+    cached_tokens = serializers.IntegerField(help_text="Among the input tokens.")
+    output_tokens = serializers.IntegerField()
+    cost_micros = serializers.IntegerField(
+        help_text="By `MODEL_PRICES`, in millionths of their currency; a model without a price counts as 0."
+    )
+
+
 class JobDetail(Withheld, JobSummary):
     input = AnyJSON(read_only=True, allow_null=True)
     result = AnyJSON(read_only=True, allow_null=True)
@@ -197,6 +207,7 @@ class JobDetail(Withheld, JobSummary):
     counts = serializers.SerializerMethodField(help_text="Steps by status.")
     steps = serializers.SerializerMethodField(help_text="The first 500; the others at `…/steps`.")
     waits = serializers.SerializerMethodField(help_text="The open ones.")
+    usage = serializers.SerializerMethodField(help_text="What its model calls used, as sums.")
     payload_columns = ("input", "result", "error")
 
     class Meta:
@@ -210,6 +221,7 @@ class JobDetail(Withheld, JobSummary):
             "error",
             "withheld",
             "counts",
+            "usage",
             "steps",
             "waits",
         )
@@ -226,6 +238,10 @@ class JobDetail(Withheld, JobSummary):
     def get_waits(self, job: Job) -> Any:
         waits = job.waits.filter(closed_at__isnull=True)[:STEPS_SHOWN]
         return WaitSerializer(waits, many=True, context=self.context).data
+
+    @extend_schema_field(ModelUsage)
+    def get_usage(self, job: Job) -> Any:
+        return job.ledger.usage()
 
 
 class StepPage(serializers.Serializer):  # type: ignore[type-arg]

@@ -4,7 +4,7 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
 from runtime.api import docs
-from runtime.api.views import approvals, catalog, jobs, ledger
+from runtime.api.views import approvals, catalog, jobs, ledger, stream
 
 app_name = "api"
 
@@ -23,6 +23,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/steps", jobs.Steps.as_view(), name="steps"),
     path("jobs/<uuid:job_id>/steps/<key:key>", jobs.OneStep.as_view(), name="step"),
     path("jobs/<uuid:job_id>/events", jobs.Events.as_view(), name="events"),
+    path("jobs/<uuid:job_id>/stream", stream.Stream.as_view(), name="stream"),
     path("jobs/<uuid:job_id>/graph", jobs.JobGraph.as_view(), name="graph"),
     path("jobs/<uuid:job_id>/signals", jobs.Signals.as_view(), name="signals"),
     path("jobs/<uuid:job_id>/approvals/<key:step>", approvals.Decide.as_view(), name="decide"),

@@ -146,6 +146,7 @@ ANY = Field({}, lambda value: None)
 TEXT = Field({"type": "string", "minLength": 1}, _text)
 OBJECT = _typed(dict, "an object", {"type": "object"})
 JSON_SCHEMA = OBJECT
+BOOLEAN = _typed(bool, "true or false", {"type": "boolean"})
 NUMBER = Field({"type": "number"}, _number)
 POSITIVE = _bounded(1, 10_000_000)
 QUEUE = Field({"type": "string", "pattern": QUEUE_PATTERN}, _queue)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, Q, Sum
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
 
 from runtime.models import job, step
 from runtime.models.base import TenantField
@@ -11,6 +13,7 @@ from runtime.models.job import Job
 from runtime.models.step import Step
 from runtime.states import EntryState
 
+SUMMED = ("input_tokens", "cached_tokens", "output_tokens", "cost_micros")
 NOT_LISTED = ("arguments", "result", "error", "usage")
 
 
@@ -18,6 +21,12 @@ class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
     def in_doubt(self) -> LedgerEntryQuerySet:
         """Effects of which nobody knows whether they happened: a person decides."""
         return self.filter(state=EntryState.UNKNOWN)
+
+    def usage(self) -> dict[str, int]:
+        """Model calls that were answered, their tokens and their cost, as sums. Calls without a price cost nothing."""
+        sums = {name: Sum(Cast(KeyTextTransform(name, "usage"), models.BigIntegerField())) for name in SUMMED}
+        found = self.filter(kind="llm", usage__isnull=False).order_by().aggregate(calls=Count("pk"), **sums)
+        return {name: value or 0 for name, value in found.items()}
 
     def for_list(self) -> LedgerEntryQuerySet:
         """Entries with their steps and jobs, none of them with its payloads."""

@@ -48,7 +48,9 @@ class LlmNode(Node):
         names: Mapping[str, Any],
     ) -> Intent | None:
         asked = request(config, names)
-        return Intent.make(tenant, job_id, step_id, step_key, "llm.0", ModelCallee(asked["model"]), asked)
+        return Intent.make(
+            tenant, job_id, step_id, step_key, "llm.0", ModelCallee(asked["model"], "llm.0"), asked
+        )
 
 
 def request(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +72,8 @@ def request(config: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, An
     for name in ("temperature", "max_tokens"):
         if name in config:
             asked[name] = config[name]
+    if config.get("stream"):
+        asked["stream"] = True
     if "schema" in config:
         asked["response_format"] = {
             "type": "json_schema",

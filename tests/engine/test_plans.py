@@ -1,15 +1,11 @@
 """Plans: code or a model makes a graph, which is checked, recorded once, and run in its place. And spawned steps."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from adapters.openai_chat import client as model_client
-from examples.local_service.http import Server
-from examples.model.service import ModelService
 from runtime import agents, forks
 from runtime.graph import Graph
 from runtime.outcomes import Completed
@@ -175,16 +171,6 @@ def test_a_plan_that_raises_is_retried_like_any_step(drive, clock):
 
 
 # By a model
-
-
-@pytest.fixture
-def model(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    """The scripted model, on a real socket."""
-    monkeypatch.setattr(model_client._local, "pid", None, raising=False)  # it knows an earlier test's address
-    with Server(ModelService()) as server, httpx.Client(base_url=server.url, trust_env=False) as client:
-        url = f"{server.url}/v1"
-        settings.AETHERIS = {**settings.AETHERIS, "MODEL_BASE_URL": url, "MODEL_NAME": "scripted-1"}
-        yield client
 
 
 def says(model: httpx.Client, match: str, content: str) -> None:

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 
 from runtime.management.base import AetherisCommand, add_job, named_job
 from runtime.management.shapes import job_as_json, moment, payload, printable
-from runtime.models import Event, Job
+from runtime.models import Event, Job, LedgerEntry
 
 LONGEST_PAYLOAD = 500
 
@@ -29,6 +29,7 @@ class Command(AetherisCommand):
         parts = {} if no_payloads else _payloads(found)
         return {
             "job": job_as_json(found),
+            "usage": LedgerEntry.objects.filter(job=found).usage(),
             "events": [_as_json(event, parts.get(event.seq, {})) for event in events],
         }
 
@@ -42,7 +43,7 @@ class Command(AetherisCommand):
             )
             for name, value in event["payloads"].items():
                 lines.append(f"{'':21}{indent}{name}: {payload(value, LONGEST_PAYLOAD)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *_usage(answer["usage"])])
 
 
 def _payloads(job: Job) -> dict[int, dict[str, Any]]:
@@ -58,6 +59,13 @@ def _as_json(event: Event, payloads: dict[str, Any]) -> dict[str, Any]:
         "worker": str(event.worker) if event.worker else None, "data": event.data, "payloads": payloads,
         "digest": bytes(event.digest).hex(),
     }  # fmt: skip
+
+
+def _usage(usage: dict[str, int]) -> list[str]:
+    if not usage["calls"]:
+        return []
+    told = f"{usage['calls']} model calls: {usage['input_tokens']} tokens in, {usage['output_tokens']} out"
+    return [f"{told}, cost {usage['cost_micros'] / 1_000_000:.6f}" if usage["cost_micros"] else told]
 
 
 def _where(event: dict[str, Any]) -> str:
