@@ -2,16 +2,16 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
 
 import tools
-from runtime import nodes
+from runtime import nodes, policies
 from runtime.conf import settings
 from runtime.exceptions import AgentNotFound, FunctionNotFound
-from runtime.graph import Graph, TaskGraph
+from runtime.graph import Graph, TaskGraph, fields
 from runtime.rows import Rows
 
 GraphFunction = Callable[[], Graph]
@@ -27,6 +27,8 @@ class Agent:
     queue: str | None = None
     priority: int | None = None
     requires: tuple[str, ...] = ()
+    policy: Mapping[str, Any] | None = None
+    """What it says of failures of all its steps: the keys of a node's `retry`, and `timeout`."""
 
     @property
     def description(self) -> str:
@@ -39,7 +41,7 @@ class Agent:
 
     @cached_property
     def rows(self) -> Rows:
-        return Rows.of(self.graph)
+        return Rows.of(self.graph, policy=self.policy)
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,20 @@ def agent(
     queue: str | None = None,
     priority: int | None = None,
     requires: Collection[str] = (),
+    policy: Mapping[str, Any] | None = None,
 ) -> Callable[[GraphFunction], GraphFunction]:
     """Register a function that builds an agent's graph.
 
     `queue`, `priority` and `requires` are for jobs that are submitted without, and for nodes that say nothing else.
 
     Raise the version with every change that running jobs must not see; a job keeps the graph it began with.
+    `policy` says how failures of its steps are answered, where a node does not say it: see docs/policies.md.
     """
+    if policy:
+        policies.checked(policy, fields.POLICY, f"policy of agent {name!r}")
 
     def register(function: GraphFunction) -> GraphFunction:
-        _agents[name] = Agent(name, version, function, queue, priority, tuple(requires))
+        _agents[name] = Agent(name, version, function, queue, priority, tuple(requires), policy)
         return function
 
     return register
@@ -109,6 +115,12 @@ def get(name: str) -> Agent:
         return _agents[name]
     except KeyError:
         raise AgentNotFound(name, sorted(_agents)) from None
+
+
+def policy_of(name: str) -> Mapping[str, Any] | None:
+    """What an agent says of failures; of one that is not registered here, and of graphs without one, nothing."""
+    found = _agents.get(name)
+    return found.policy if found else None
 
 
 def registered() -> dict[str, Agent]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +17,7 @@ from uuid import UUID
 import structlog
 from django.db import DataError, IntegrityError
 
-from runtime import endings, nodes, policies
+from runtime import agents, endings, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -31,9 +30,10 @@ from runtime.exceptions import (
     StaleAttempt,
 )
 from runtime.expressions import ExpressionFailed, ExpressionInvalid
+from runtime.failures import describe, with_traceback
 from runtime.graph import GraphInvalid, TaskGraph
 from runtime.graph.durations import LONGEST
-from runtime.invocations import Intent, clean, describe, settle_alone
+from runtime.invocations import Intent, settle_alone
 from runtime.models import Job, Step
 from runtime.models.step import claim
 from runtime.outages import wait_out
@@ -156,7 +156,7 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
         node = nodes.get(step.kind)
         context.settle_at_once = not node.settles_with_record
         context.names = run.names(step.refs)
-        outcome = endings.checked(node.run(step, context), step, context)
+        outcome = _judged(endings.checked(node.run(step, context), step, context), step)
     except (StaleAttempt, Crashed):
         raise
     except BaseException as error:  # of whatever kind, SystemExit included: it ends the step, not the worker
@@ -174,11 +174,19 @@ def outcome_of(error: BaseException, step: Step) -> Outcome:
         case CallRefused(error=refusal):
             if refusal.get("permanent"):
                 return Failed(refusal)
-            return Retry(refusal, _pause(refusal.get("retry_after")))
+            return _judged(Retry(refusal, _pause(refusal.get("retry_after"))), step, error.__cause__ or error)
         case _ if isinstance(error, PERMANENT):
-            return Failed(describe(error))
+            return Failed(with_traceback(error))
         case _:
-            return Retry({**describe(error), "traceback": _frames(error)})
+            return _judged(Retry(with_traceback(error)), step, error)
+
+
+def _judged(outcome: Outcome, step: Step, error: BaseException | None = None) -> Outcome:
+    """What might pass by itself, unless the step's policy says that errors of this type do not."""
+    if not isinstance(outcome, Retry) or not (retry := step.config.get("retry")):
+        return outcome
+    names = policies.type_names([error]) if error is not None else {str(outcome.error.get("type"))}
+    return Failed(outcome.error) if policies.is_permanent(names, retry) else outcome
 
 
 def _pause(seconds: object) -> timedelta | None:
@@ -205,12 +213,6 @@ def _in_doubt(doubt: CallInDoubt, step: Step) -> Outcome:
         return Waiting(kind="unknown", name=doubt.call, prompt=doubt.reason)
     error = {"type": "CallInDoubt", "message": doubt.reason}
     return Retry(error, timedelta(seconds=doubt.retry_in) if doubt.retry_in else None)
-
-
-def _frames(error: BaseException) -> list[str]:
-    """Where it was raised: file, line and function, without the values that a source line may show."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [clean(f"{frame.filename}:{frame.lineno} in {frame.name}") for frame in frames[-12:]]
 
 
 def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *, go_on: bool) -> TurnAnswer:
@@ -242,11 +244,11 @@ def _move(turn: Turn, run: Run, outcome: Outcome) -> None:
     match outcome:
         case Completed(result, branch, spawn):
             if isinstance(spawn, TaskGraph):  # `endings` has parsed whatever the step gave
-                turn.spawn(step, spawn)
+                turn.spawn(step, spawn, policy=agents.policy_of(run.job.agent))
             turn.complete(step, result, branch=branch)
             run.remember(result)
         case Expand():
-            turn.expand(step, outcome)
+            turn.expand(step, outcome, policy=agents.policy_of(run.job.agent))
         case Retry(error) if step.is_spent:
             turn.fail(step, error)
         case Retry(error, after):

@@ -69,7 +69,7 @@ def fork(job: Job, step_key: str, *, input: Any = UNCHANGED, by: str = "", why: 
     graph = agents.parse(
         Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=job.graph_digest)
     )
-    request = Request(job.agent, job.agent_version, graph, Rows.of(graph))
+    request = Request(job.agent, job.agent_version, graph, Rows.of(graph, policy=agents.policy_of(job.agent)))
     columns = {
         "tenant": job.tenant,
         "submitted_by": by,

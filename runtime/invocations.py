@@ -19,6 +19,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from runtime import chain
 from runtime.callees import Callee
 from runtime.exceptions import CallInDoubt, CallRefused, FingerprintMismatch, Permanent, StaleAttempt
+from runtime.failures import describe, text
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
 from runtime.turn import Turn, facts, part
@@ -211,7 +212,7 @@ class Invocation:
             return self.intent.callee.verdict(self.intent.idempotency_key, self.intent.arguments)
         except Exception as error:
             # The question had no effect: it is asked again later, and after the last attempt a person is.
-            raise self._doubt(f"{reason}; verify failed: {_text(error)}", retry_in=0.0) from error
+            raise self._doubt(f"{reason}; verify failed: {text(error)}", retry_in=0.0) from error
 
     def _doubt(self, reason: str, *, retry_in: float | None = None) -> CallInDoubt:
         doubt = CallInDoubt(
@@ -371,24 +372,3 @@ def settle_alone(step: Step, settlement: Settlement) -> None:
         for operation in list(turn.ops):
             waiting_for = f"unknown:{operation['call']}#{operation['generation']}"
             turn.resume(step, {"outcome": "resolved"}, waiting_for=waiting_for, optional=True)
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """An error as JSON: type and message, and the chain of what caused it."""
-    described: dict[str, Any] = {"type": type(error).__name__, "message": _text(error)[:2000]}
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None and cause is not error:
-        described["cause"] = {"type": type(cause).__name__, "message": _text(cause)[:500]}
-    return described
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return clean(str(error))
-    except BaseException as unspeakable:  # an error's own text may raise as well, SystemExit included
-        return f"its message raised {type(unspeakable).__name__}"
-
-
-def clean(text: str) -> str:
-    """Text that PostgreSQL and JSON can hold: no NUL, no lone surrogates."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtime import expressions
+from runtime import expressions, policies
 from runtime.conf import settings
-from runtime.graph import PlannedStep, TaskGraph
-
-PARKING = frozenset({"approval", "wait", "timer"})
-"""Kinds whose `timeout` is how long they wait, not how long they work."""
+from runtime.graph import PlannedStep, TaskGraph, seconds
 
 
 @dataclass(frozen=True)
@@ -19,33 +16,44 @@ class Rows:
     result_template: dict[str, Any]
 
     @classmethod
-    def of(cls, graph: TaskGraph, outer: Mapping[str, str] | None = None) -> "Rows":
-        """The rows of a graph. `outer` are names from around it: name → key of the step that it stands for."""
+    def of(
+        cls,
+        graph: TaskGraph,
+        outer: Mapping[str, str] | None = None,
+        policy: Mapping[str, Any] | None = None,
+    ) -> "Rows":
+        """The rows of a graph. `outer` are names from around it: name → key of the step that it stands for.
+
+        `policy` is what the agent says of failures; see `runtime.policies`.
+        """
         plan = graph.plan()
         edges = [
             {"parent": edge.parent_key, "child": edge.child_key, "when": edge.when} for edge in plan.edges
         ]
         local = frozenset(step.key for step in plan.steps)
-        steps = [_row(step, local, outer or {}) for step in plan.steps]
+        steps = [_row(step, local, outer or {}, policy) for step in plan.steps]
         return cls(steps, edges, _result_template(plan.result, plan.steps, edges))
 
 
-def _row(step: PlannedStep, local: frozenset[str], outer: Mapping[str, str]) -> dict[str, Any]:
-    timeout = None if step.kind in PARKING else step.timeout_seconds
+def _row(
+    step: PlannedStep, local: frozenset[str], outer: Mapping[str, str], agent_policy: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    retry = policies.stored({"kind": step.kind, **step.config}, agent_policy)
+    timeout = retry.pop("timeout", None)
     return {
         "key": step.key,
         "kind": step.kind,
-        "config": step.config,
+        "config": {**step.config, "retry": retry} if retry else step.config,
         "local_refs": [name for name in step.refs if name in local],
         "refs": {name: outer[name] for name in step.refs if name not in local and name in outer},
         "join": step.join,
         "join_needed": None if step.join == "all" else step.join_needed,
         "parents": step.parents,
-        "max_attempts": step.max_attempts or settings().max_attempts,
+        "max_attempts": retry.get("max_attempts") or settings().max_attempts,
         "queue": step.queue,
         "priority": step.priority,
         "requires": step.requires,
-        "timeout": timeout or settings().step_timeout_seconds,
+        "timeout": settings().step_timeout_seconds if timeout is None else seconds(timeout),
     }
 
 

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from runtime import chain, dispatch, outages, ports
+from runtime import chain, dispatch, failures, outages, policies, ports
 from runtime.conf import settings
 from runtime.exceptions import (
     AetherisError,
@@ -86,14 +86,16 @@ class Turn:
         self._move(step, "complete", data, [part("output", result)], branch=branch)
 
     def fail(self, step: Step, error: dict[str, Any], *, verb: str = "fail") -> None:
-        self._move(step, verb, {"failures": step.failures + 1}, [part("error", error)], failed=1)
+        told = part("error", failures.recorded(step, error))
+        self._move(step, verb, {"failures": step.failures + 1}, [told], failed=1)
 
     def retry(
         self, step: Step, error: dict[str, Any], *, after: timedelta | None = None, verb: str = "retry"
     ) -> None:
         seconds = after.total_seconds() if after else None
         data = {"failures": step.failures + 1, "after_ms": int((seconds or 0) * 1000)}
-        self._move(step, verb, data, [part("error", error)], failed=1, after=seconds)
+        told = part("error", failures.recorded(step, error, after or timedelta()))
+        self._move(step, verb, data, [told], failed=1, after=seconds)
 
     def rescue(self, step: Step, error: dict[str, Any]) -> None:
         if step.is_spent:
@@ -102,7 +104,7 @@ class Turn:
             self.retry(step, error, verb="rescue")
 
     def time_out(self, step: Step, error: dict[str, Any], *, after: timedelta | None = None) -> None:
-        if step.is_spent:
+        if step.is_spent or policies.fails_when_timed_out(step.config):
             self.fail(step, error)
         else:
             self.retry(step, error, after=after, verb="time_out")
@@ -134,11 +136,14 @@ class Turn:
                 waiting.event, step=step.key, attempt=step.attempt, data={"name": waiting.name}, parts=parts
             )
 
-    def expand(self, step: Step, expand: Expand) -> None:
-        """Park the step over copies of a sub-graph, which are recorded with it and never made again."""
+    def expand(self, step: Step, expand: Expand, *, policy: Mapping[str, Any] | None = None) -> None:
+        """Park the step over copies of a sub-graph, which are recorded with it and never made again.
+
+        `policy` is what the agent says of failures.
+        """
         graph = expand.graph
         bound = expand.bindings[0].keys()
-        rows = Rows.of(graph, {name: key for name, key in step.refs.items() if name not in bound})
+        rows = Rows.of(graph, {name: key for name, key in step.refs.items() if name not in bound}, policy)
         self.add_steps(rows.steps, rows.edges, {graph.digest: graph.to_json()})
         policy = {"max_parallel": expand.max_parallel, "tolerate": expand.tolerate, "enough": expand.enough}
         self._payload.update(
@@ -160,9 +165,9 @@ class Turn:
             step, "park", {"wait": "scopes", "name": step.key}, wait={"kind": "scopes", "name": step.key}
         )
 
-    def spawn(self, step: Step, graph: TaskGraph) -> None:
+    def spawn(self, step: Step, graph: TaskGraph, *, policy: Mapping[str, Any] | None = None) -> None:
         """Add steps to the job, keyed `step.node`. They may refer to what the spawning step may refer to."""
-        rows = Rows.of(graph, step.refs)
+        rows = Rows.of(graph, step.refs, policy)
         self.add_steps(rows.steps, rows.edges, {graph.digest: graph.to_json()})
         self._payload.update(prefix=f"{step.key}.", into_scope=step.scope_id)
         data = {"graph_digest": graph.digest, "steps": len(rows.steps)}

@@ -67,6 +67,8 @@ class Tool:
     policy: Policy = field(default_factory=Policy)
     verify: Verify | None = None
     version: str = "1"
+    retry: Mapping[str, Any] | None = None
+    """How steps that call it are tried again, where neither node nor agent says: the keys of a node's `retry`."""
 
     @property
     def where(self) -> str:
@@ -153,6 +155,7 @@ def tool(
     timeout: float = 60.0,
     verify: Verify | None = None,
     version: str = "1",
+    retry: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -160,17 +163,19 @@ def tool(
     name: str | None = None,
     verify: Verify | None = None,
     version: str = "1",
+    retry: Mapping[str, Any] | None = None,
     **policy: Any,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Declare a tool and register it.
 
     `read_only`: no effect outside, may be called again. `idempotent` with `key_window`: may be called again
     with the same key while the outside keeps it. `verify(key, arguments)`: tells whether a call happened.
-    With none of these a call of unknown outcome waits for a person.
+    With none of these a call of unknown outcome waits for a person. `retry` says how steps that call it are tried
+    again, with the keys of a node's `retry`.
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
-        declared = Tool(name or function.__name__, function, Policy(**policy), verify, version)
+        declared = Tool(name or function.__name__, function, Policy(**policy), verify, version, retry)
         declared.arguments_model  # noqa: B018 - a signature that cannot be checked is refused at import
         registry.register(declared)
         return declared

@@ -17,7 +17,7 @@ from runtime.context import Context
 from runtime.contract.errors import ReplayDiverged, ToolNotGiven
 from runtime.contract.guard import Guard
 from runtime.exceptions import AetherisError, CallInDoubt, CallRefused
-from runtime.invocations import describe
+from runtime.failures import describe
 from runtime.values import check
 from tools import ToolError
 

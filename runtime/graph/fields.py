@@ -172,15 +172,19 @@ JOIN = Field(
     },
     _join,
 )
-RETRY = _object_of(
-    {
-        "max_attempts": _bounded(1, 1000),
-        "backoff": DURATION,
-        "factor": Field({"type": "number", "minimum": 1}, lambda value: _number(value, 1)),
-        "max_backoff": DURATION,
-        "jitter": _typed(bool, "true or false", {"type": "boolean"}),
-    }
-)
+_RETRY: dict[str, Field] = {
+    "max_attempts": _bounded(1, 1000),
+    "backoff": DURATION,
+    "factor": Field({"type": "number", "minimum": 1}, lambda value: _number(value, 1)),
+    "max_backoff": DURATION,
+    "jitter": _typed(bool, "true or false", {"type": "boolean"}),
+    "retryable": _list_of(TEXT),
+    "permanent": _list_of(TEXT),
+    "on_timeout": choice("retry", "fail"),
+}
+RETRY = _object_of(_RETRY)
+POLICY = _object_of({**_RETRY, "timeout": DURATION})
+"""What an agent may say of all its steps."""
 MESSAGES = _list_of(_object_of({"role": TEXT, "content": ANY}, required=("role", "content")), least=1)
 APPROVERS = _object_of(
     {"users": _list_of(TEXT), "groups": _list_of(TEXT), "permission": TEXT},
