@@ -21,6 +21,14 @@ class DatabaseNow(Func):
     output_field = DateTimeField()
 
 
+def database_now() -> datetime:
+    """Database time, moved by the test clock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT aetheris_now()")
+        found: datetime = cursor.fetchone()[0]
+        return found
+
+
 def now() -> datetime:
     """The time of this process, in UTC, moved by the test clock. Never used in a predicate."""
     return datetime.now(UTC) + _offset

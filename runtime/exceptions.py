@@ -53,6 +53,11 @@ class NotHeld(AetherisError):
         super().__init__(f"The {kind} {name!r} does not rest. `manage.py monitor` shows what does.")
 
 
+class BulkNotFound(AetherisError):
+    def __init__(self, operation_id: object) -> None:
+        super().__init__(f"There is no bulk operation {operation_id}.")
+
+
 class AgentNotFound(AetherisError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         listed = ", ".join(known) or "none is registered"

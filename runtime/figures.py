@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Count, Sum
 
 from runtime import doctor, leases
-from runtime.clock import DatabaseNow
+from runtime.clock import DatabaseNow, database_now
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable
 from runtime.models import Job, LedgerEntry, Step, Wait, Worker
@@ -78,7 +78,7 @@ class Figures:
 
 def collect() -> Figures:
     """Read all of it now."""
-    now = _database_now()
+    now = database_now()
     day_ago = _first_id(datetime.now(UTC) - DAY)  # ids tell real time, also where a test has moved the clock
     submitted, ended, steps_ended = _rates(now, day_ago)
     queues, lease_count, redis_error = _redis()
@@ -177,13 +177,6 @@ def _rates(now: datetime, day_ago: UUID) -> tuple[int, int, int]:
         submitted, ended = cursor.fetchone()
         cursor.execute(STEPS_ENDED, values)
         return submitted, ended, cursor.fetchone()[0]
-
-
-def _database_now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT aetheris_now()")
-        found: datetime = cursor.fetchone()[0]
-        return found
 
 
 def _first_id(at: datetime) -> UUID:

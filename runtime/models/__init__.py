@@ -1,5 +1,6 @@
 """The nouns, with their verbs."""
 
+from runtime.models.bulk import BulkOperation
 from runtime.models.effect import Effect
 from runtime.models.event import Blob, Event, EventPart
 from runtime.models.hold import Hold
@@ -12,6 +13,7 @@ from runtime.models.worker import Worker
 
 __all__ = [
     "Blob",
+    "BulkOperation",
     "Edge",
     "Effect",
     "Event",

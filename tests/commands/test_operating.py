@@ -118,3 +118,88 @@ def test_a_resolution_needs_who_why_and_a_doubt(in_doubt: Job, boss: User):
     said("resolve", entry, "abandon", "--user", "boss", "--why", "x")
     with pytest.raises(CommandError, match="is abandoned, not in doubt"):
         said("resolve", entry, "abandon", "--user", "boss", "--why", "x")
+
+
+# Many at once, and whole agents and queues
+
+
+def test_many_are_looked_at_first_and_cancelled_with_yes():
+    jobs = [Job.objects.submit("echo") for _ in range(3)]
+    Job.objects.submit("counting")
+
+    look = asked("cancel", "--agent", "echo")["bulk"]
+    assert (look["count"], [job["id"] for job in look["sample"]]) == (3, [str(job.pk) for job in jobs])
+    assert "3 jobs would be asked to cancel" in said("cancel", "--agent", "echo")
+    assert Job.objects.filter(status="pending").count() == 4
+
+    done = asked("cancel", "--agent", "echo", "--yes", "--why", "recalled")["bulk"]
+    assert (done["accepted"], done["refused"]) == (3, 0)
+    assert Job.objects.filter(status="pending").count() == 1
+
+
+def test_ids_come_from_a_file_and_those_that_refuse_are_listed(driven, tmp_path):
+    done, open_ = driven("echo"), Job.objects.submit("echo")
+    file = tmp_path / "ids"
+    file.write_text(f"{done.pk}\n{open_.pk}\n")
+
+    with pytest.raises(CommandError, match="1 jobs refused"):
+        said("cancel", "--ids-from", file, "--yes")
+    open_.refresh_from_db()
+    assert open_.status == "cancelled"
+    with pytest.raises(CommandError, match="'nonsense' is no id"):
+        file.write_text("nonsense")
+        said("cancel", "--ids-from", file)
+
+
+def test_an_operation_that_was_interrupted_is_continued(monkeypatch):
+    jobs = [Job.objects.submit("echo") for _ in range(3)]
+    cancel = Job.cancel
+    interrupted: list[Job] = []
+
+    def until_interrupted(job, **keys):
+        if job.pk == jobs[1].pk and not interrupted:
+            interrupted.append(job)
+            raise KeyboardInterrupt
+        cancel(job, **keys)
+
+    monkeypatch.setattr(Job, "cancel", until_interrupted)
+    with pytest.raises(CommandError, match="Interrupted after 1 of 3") as told:
+        said("cancel", "--agent", "echo", "--yes")
+    operation = str(told.value).split("--continue ")[1].split("`")[0]
+    with pytest.raises(CommandError, match="is a cancel, not a retry"):
+        said("retry", "--continue", operation)
+
+    assert asked("cancel", "--continue", operation)["bulk"]["accepted"] == 3
+    assert set(Job.objects.values_list("status", flat=True)) == {"cancelled"}
+
+
+def test_an_agent_and_a_queue_rest_and_go_on(worker):
+    job = Job.objects.submit("echo", queue="background")
+
+    assert asked("pause", "--agent", "echo", "--why", "audit")["held"] is True
+    assert "rests" in said("pause", "--queue", "background")
+    assert drive(job, worker).status == "pending"
+    assert asked("resume", "--agent", "echo", "--why", "done")["released_why"] == "done"
+    assert drive(job, worker).status == "pending"
+    assert "goes on" in said("resume", "--queue", "background")
+    assert drive(job, worker).status == "completed"
+    with pytest.raises(CommandError, match="does not rest"):
+        said("resume", "--agent", "echo")
+
+
+def test_jobs_of_an_agent_are_paused_one_by_one_with_matching(worker):
+    jobs = [Job.objects.submit("echo") for _ in range(2)]
+
+    assert asked("pause", "--matching", "--agent", "echo", "--yes")["bulk"]["accepted"] == 2
+    assert {drive(job, worker).status for job in jobs} == {"pending"}
+    assert drive(Job.objects.submit("echo"), worker).status == "completed"
+    with pytest.raises(CommandError, match="add --matching"):
+        said("pause", "--agent", "echo", "--status", "running")
+
+
+def test_which_jobs_must_be_said_in_one_way():
+    job = Job.objects.submit("echo")
+    with pytest.raises(CommandError, match="Which jobs"):
+        said("cancel")
+    with pytest.raises(CommandError, match="not both"):
+        said("cancel", job.pk, "--agent", "echo")

@@ -1,8 +1,11 @@
-"""manage.py pause: let jobs rest."""
+"""manage.py pause: let jobs, an agent or a queue rest."""
 
-from runtime.management.operating import OperatingCommand
+from runtime.management.resting import RestingCommand
 
 
-class Command(OperatingCommand):
-    help = "Lets jobs rest: running steps finish and nothing new starts. Signals and due timers are kept."
+class Command(RestingCommand):
+    help = (
+        "Lets jobs, a whole agent or a whole queue rest: running steps finish and nothing new starts. Signals and due "
+        "timers are kept."
+    )
     verb = "pause"

@@ -1,8 +1,8 @@
-"""manage.py resume: let paused jobs go on."""
+"""manage.py resume: let what was paused go on."""
 
-from runtime.management.operating import OperatingCommand
+from runtime.management.resting import RestingCommand
 
 
-class Command(OperatingCommand):
-    help = "Lets paused jobs go on."
+class Command(RestingCommand):
+    help = "Lets paused jobs, an agent or a queue go on."
     verb = "resume"
