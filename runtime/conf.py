@@ -66,6 +66,12 @@ class Settings:
     stream_seconds: float = 300.0
     """After this time such a request ends; the client comes back for what follows."""
 
+    http_timeout_seconds: float = 30.0
+    http_max_bytes: int = 1_000_000
+    """The largest body that `context.http` reads."""
+    http_internal: tuple[str, ...] = ()
+    """Hosts and networks that are not public and that `context.http` may reach all the same."""
+
     step_validators: tuple[str, ...] = ("runtime.contract.default.ContractValidator",)
     """Dotted paths of what looks at step functions, in order. See docs/step-contract.md."""
     strict_steps: bool = False

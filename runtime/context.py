@@ -17,6 +17,7 @@ from runtime.coroutines import Aside, beside_the_loop
 from runtime.invocations import Intent, Invocation, Settlement, settle_alone
 from runtime.narrative import Narrative
 from runtime.outages import wait_out
+from runtime.reads import Read
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
@@ -129,6 +130,23 @@ class Context:
             recorded[name, ordinal] = value
             self.fresh_effects.append({"name": name, "ordinal": ordinal, "value": value})
         return recorded[name, ordinal]
+
+    @beside_the_loop
+    def http(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Read over HTTP (GET or HEAD), once: `{status, headers, body}`, the same for every later attempt.
+
+        Raises `CallRefused` where there is no answer to record; the step is then retried, or fails for good where
+        asking again cannot help.
+        """
+        read = Read.of(method, url, params, headers)
+        return dict(self.record(read.name, lambda: read.send(self)))
 
     # What it tells of itself
 

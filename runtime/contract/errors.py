@@ -57,11 +57,11 @@ class ToolNotGiven(AetherisError):
     """The harness makes no call outside by itself."""
 
     def __init__(self, step: str, kind: str, name: str) -> None:
-        way = (
-            f"tools={{{name!r}: lambda **arguments: …}}"
-            if kind == "tool"
-            else "model=lambda request: {'content': …}"
-        )
+        ways = {
+            "tool": f"tools={{{name!r}: lambda **arguments: …}}",
+            "model": "model=lambda request: {'content': …}",
+            "http": "http=lambda method, url: {'status': 200, 'body': …}",
+        }
         super().__init__(
-            f"Step {step!r} calls {kind} {name!r}, and the test says nothing of it. Pass `{way}`."
+            f"Step {step!r} calls {kind} {name!r}, and the test says nothing of it. Pass `{ways[kind]}`."
         )

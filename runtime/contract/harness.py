@@ -31,6 +31,7 @@ def assert_replays(
     *,
     tools: Answers | None = None,
     model: Any = None,
+    http: Any = None,
     job_input: Any = None,
     resume: dict[str, Any] | None = None,
     validate: bool = True,
@@ -38,7 +39,8 @@ def assert_replays(
     """Run a step twice, the second time from what the first recorded, and return its result.
 
     `input` are the arguments of the step. `tools` says by name what a tool answers: a value, an exception to
-    raise, or a function of its arguments; `model` the same for model calls. Needs no database.
+    raise, or a function of its arguments; `model` the same for model calls, `http` for reads (of method and URL).
+    Needs no database.
 
     Raises `ContractViolated` where the source or the run breaks the contract, `ReplayDiverged` where the second
     run does something else, and what the step itself raises, if it does so both times.
@@ -46,7 +48,7 @@ def assert_replays(
     function = step if isinstance(step, agents.StepFunction) else agents.StepFunction(_name(step), step)
     if validate and (broken := violation(function)) is not None:
         raise broken
-    trial = _Trial(function, dict(input or {}), job_input, resume, tools, model)
+    trial = _Trial(function, dict(input or {}), job_input, resume, tools, model, http)
     first, effects = trial.run(attempt=1)
     again, _ = trial.run(attempt=2, recorded=effects)
     if first != again:
@@ -82,6 +84,7 @@ class _Trial:
     resume: dict[str, Any] | None
     tools: Answers | None
     model: Any
+    http: Any
 
     def run(self, attempt: int, recorded: list[Recorded] | None = None) -> tuple[_Ending, list[Recorded]]:
         guard = Guard(self.function.name)
@@ -121,7 +124,13 @@ class _Trial:
             resume=as_stored(self.resume),
         )
         return MemoryContext(
-            row, {"input": job_input}, guard, answers=self.tools, model=self.model, recorded=recorded
+            row,
+            {"input": job_input},
+            guard,
+            answers=self.tools,
+            model=self.model,
+            http=self.http,
+            recorded=recorded,
         )
 
 

@@ -18,6 +18,7 @@ from runtime.contract.errors import ReplayDiverged, ToolNotGiven
 from runtime.contract.guard import Guard
 from runtime.exceptions import AetherisError, CallInDoubt, CallRefused
 from runtime.failures import describe
+from runtime.reads import Read
 from runtime.values import check
 from tools import ToolError
 
@@ -69,6 +70,7 @@ class MemoryContext(Context):
         *,
         answers: Answers | None = None,
         model: Any = None,
+        http: Any = None,
         recorded: list[Recorded] | None = None,
     ) -> None:
         super().__init__(step, names)
@@ -78,6 +80,7 @@ class MemoryContext(Context):
         self._guard = guard
         self._answers = answers or {}
         self._model = model
+        self._http = http
         self._replayed = recorded
 
     def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str) -> Any:
@@ -98,6 +101,19 @@ class MemoryContext(Context):
     def record(self, name: str, function: Callable[[], Any]) -> Any:
         with self._aside():
             return self._effect(Effect("value", name), function)
+
+    def http(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        read = Read.of(method, url, params, headers)
+        with self._aside():
+            effect = Effect("http", f"{read.method} {read.url}")
+            return dict(self._effect(effect, lambda: self._page(read)))
 
     def finish(self) -> None:
         """Raises `ReplayDiverged` for effects of the first run that this one did not repeat."""
@@ -149,6 +165,14 @@ class MemoryContext(Context):
             if registered is not None and registered.policy.read_only:
                 raise CallRefused(name, describe(error)) from error
             raise CallInDoubt(self.step.key, name, str(error)) from error
+
+    def _page(self, read: Read) -> dict[str, Any]:
+        if self._http is None:
+            self._end(ToolNotGiven(self.step.key, "http", f"{read.method} {read.url}"))
+        answer = _given(self._http, read.method, read.url)
+        if isinstance(answer, Mapping) and "status" in answer:
+            return {"headers": {}, "body": None, **answer}
+        return {"status": 200, "headers": {}, "body": answer}
 
     def _completion(self, request: dict[str, Any]) -> Any:
         if self._model is None:

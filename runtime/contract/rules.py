@@ -30,7 +30,7 @@ IDENTITY = Rule("random", "makes a new identity on every attempt", "`context.uui
 NETWORK = Rule(
     "network",
     "reaches the outside, where a repeated step would be a second effect",
-    "a tool, called with `context.tool(name, …)`",
+    "`context.http(method, url)` to read, a tool called with `context.tool(name, …)` to act",
 )
 MODEL = Rule(
     "network", "asks a model beside the ledger, and again on every attempt", "`context.model(request)`"

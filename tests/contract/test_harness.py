@@ -44,6 +44,15 @@ def test_the_result_of_a_step_that_replays_is_returned():
     assert assert_replays(score, {"amount": 20}) == {"large": True, "input": 20}
 
 
+def test_what_is_read_is_what_the_test_gives():
+    def read(context):
+        return context.http("get", "https://example.org/", params={"a": 1})["body"]
+
+    assert assert_replays(read, http=lambda method, url: f"{method} {url}") == "GET https://example.org/?a=1"
+    with pytest.raises(ToolNotGiven, match="http=lambda method, url"):
+        assert_replays(read)
+
+
 def test_clock_chance_and_identity_of_the_context_are_the_same_both_times():
     seen = []
 

@@ -86,12 +86,23 @@ class HttpClient:
         `NotSent` and `Refused` say that nothing happened, `OutcomeUnknown` that it may have. In a verify hook,
         which has no context, `None` stands for it.
         """
+        answer, cut = self._answer(context, method.upper(), url, options)
+        return outcomes.judge(answer, cut, datetime.now(UTC), self.also_refused)
+
+    def read(self, context: ToolContext | None, method: str, url: str, **options: Any) -> httpx.Response:
+        """The whole answer of a read, whatever its status, unless asking again may get another one: `NotSent`."""
+        answer, cut = self._answer(context, method.upper(), url, options)
+        return outcomes.final(answer, cut, datetime.now(UTC))
+
+    def _answer(
+        self, context: ToolContext | None, method: str, url: str, options: dict[str, Any]
+    ) -> tuple[httpx.Response, Exception | None]:
         deadline = self._deadline(context)
-        request = self._request(context, method.upper(), url, options)
+        request = self._request(context, method, url, options)
         for _ in range(MAX_REDIRECTS + 1):
             answer, cut = self._exchange(context, request, deadline)
             if request.method not in READS or answer.status_code not in REDIRECTS:
-                return outcomes.judge(answer, cut, datetime.now(UTC), self.also_refused)
+                return answer, cut
             request = self._redirected(request, answer)
         raise Refused(f"{request.url.host} redirects more than {MAX_REDIRECTS} times")
 

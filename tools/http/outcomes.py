@@ -17,11 +17,13 @@ from typing import Any
 import httpx
 
 from tools.errors import NotSent, Refused
+from tools.http import bodies
 
 REFUSED = frozenset({400, 401, 403, 404, 405, 410, 413, 415, 422})
 MOVED_WITHOUT_EFFECT = frozenset({307, 308})
 """The request has to be made elsewhere, and was not carried out here."""
 LATER = frozenset({425, 429})
+PASSING = LATER | {408}
 LATER_IF_IT_SAYS_WHEN = 503
 """Without `Retry-After` it may come from a proxy that lost the service in the middle of the request."""
 STILL_PROCESSING = 409
@@ -66,6 +68,17 @@ def judge(
         raise OutcomeUnknown(said, status=status, retry_after=after)
     if cut is not None:
         raise AnswerUnreadable(f"the answer was cut short ({cut}): {said}", status=status) from cut
+    return answer
+
+
+def final(answer: httpx.Response, cut: Exception | None, now: datetime) -> httpx.Response:
+    """The answer to a read, where asking again would get the same. Raises `NotSent` or `Refused` where it is none."""
+    if answer.status_code in PASSING or answer.status_code >= 500:
+        raise NotSent(_said(answer), retry_after=retry_after(answer.headers, now))
+    if isinstance(cut, bodies.AnswerTooLarge):
+        raise Refused(f"{cut}: {_said(answer)}")
+    if cut is not None:
+        raise NotSent(f"the answer was cut short ({cut}): {_said(answer)}")
     return answer
 
 
