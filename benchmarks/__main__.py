@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
             # Each round begins with another system: none always has the machine as the first one left it.
             turn = number % len(systems)
             for system in systems[turn:] + systems[:turn]:
-                rows += _measure(system, running, workloads, sizes, number, options.workers)
+                rows += measure(system, running, workloads, sizes, number, options.workers)
     about = {
         "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
         "machine": machine,
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     return 1 if any(row.missing.startswith("failed") for row in rows) else 0
 
 
-def _measure(
+def measure(
     system: System, running: servers.Servers, workloads: list[str], sizes: Sizes, number: int, workers: int
 ) -> list[Row]:
     """One system in one round. A failed workload leaves the others their turn, on a new fleet."""

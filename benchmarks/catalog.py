@@ -32,6 +32,8 @@ class System:
     """Workloads that it cannot run, and why."""
     divide: int = 1
     """Workloads of many jobs are this much smaller: a slow system would take the whole time."""
+    longest: int = 5000
+    """Steps of the longest job that it is given in W4."""
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,5 +71,65 @@ CATALOG = {
             lacks={"W7": "Celery has no wait for a signal"},
         ),
         System("dbos", "DBOS", shown=("dbos",)),
+        System("absurd", "Absurd", shown=("absurd-sdk",)),
+        System(
+            "restate",
+            "Restate",
+            shown=("restate-sdk",),
+            npm="@restatedev/restate-server@1.7.12",
+            servers=(
+                Server(
+                    "server",
+                    (
+                        "{environment}/node_modules/.bin/restate-server",
+                        "--base-dir",
+                        "{home}/data",
+                        "--no-logo",
+                    ),
+                    variables={
+                        "RESTATE_LISTEN_MODE": "tcp",
+                        "RESTATE_BIND_IP": "127.0.0.1",
+                        "RESTATE_BIND_PORT": "{node_port}",
+                        "RESTATE_INGRESS__BIND_PORT": "{port}",
+                        "RESTATE_ADMIN__BIND_PORT": "{admin_port}",
+                        "RESTATE_DISABLE_TELEMETRY": "true",
+                    },
+                    ports=True,
+                ),
+            ),
+        ),
+        System(
+            "langgraph",
+            "LangGraph with PostgresSaver",
+            shown=("langgraph", "langgraph-checkpoint-postgres"),
+            lacks={"W5": "nothing takes over from a process that dies"},
+        ),
+        System(
+            "prefect",
+            "Prefect",
+            shown=("prefect",),
+            servers=(
+                Server(
+                    "server",
+                    ("{environment}/bin/prefect", "server", "start", "--port", "{port}"),
+                    variables={"PREFECT_SERVER_DATABASE_CONNECTION_URL": "{asyncpg}"},
+                    ports=True,
+                ),
+            ),
+            lacks={
+                "W5": "a flow that was called goes down with its process",
+                "W7": "its pause asks every ten seconds",
+            },
+            divide=10,
+            longest=500,
+            variables={
+                "PREFECT_API_URL": "http://127.0.0.1:{port}/api",
+                "PREFECT_HOME": "{home}",
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_SERVER_UI_ENABLED": "false",
+                "PREFECT_LOGGING_LEVEL": "WARNING",
+                "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            },
+        ),
     )
 }

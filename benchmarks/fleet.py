@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -48,8 +49,12 @@ class Process(Child):
         return answers(self.port) if self.port else self.ready_file.exists()
 
 
+PATIENCE = 300
+"""Seconds that a client has for an answer."""
+
+
 class ClientFailed(Exception):
-    """The client of a system ended instead of answering."""
+    """The client of a system ended, or has taken too long, instead of answering."""
 
 
 class Client:
@@ -72,6 +77,8 @@ class Client:
     def ask(self, do: str, **what: Any) -> dict[str, Any]:
         assert self.process.stdin and self.process.stdout
         print(json.dumps({"do": do, **what}), file=self.process.stdin, flush=True)
+        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            raise ClientFailed(f"The client did not {do} within {PATIENCE} s. Log: {self.log}")
         answer = self.process.stdout.readline()
         if not answer:
             raise ClientFailed(f"The client ended while it was asked to {do}. Log: {self.log}")
@@ -101,7 +108,7 @@ class Fleet:
         self.home.mkdir(parents=True)
         self.witness = Witness(self.home / "witness")
         self.servers.clear(self.database)
-        self.port, self.admin_port = free_port(), free_port()
+        self.ports = [free_port() for _ in range(3)]
         try:
             self._start()
         except BaseException:
@@ -172,26 +179,31 @@ class Fleet:
 
     def _serve(self, server: Server) -> None:
         environment = self._environment(server.name)
-        filled = {
-            "python": str(self.python),
-            "environment": str(self.python.parent.parent),
-            "home": str(self.home),
-            "port": str(self.port),
-            "admin_port": str(self.admin_port),
-            "database": environment["BENCH_DATABASE_URL"],
-        }
-        variables = {name: value.format(**filled) for name, value in server.variables.items()}
+        variables = {name: self._filled(value) for name, value in server.variables.items()}
         process = Process(
             server.name,
             self.log(server.name),
-            [part.format(**filled) for part in server.command],
+            [self._filled(part) for part in server.command],
             {**environment, **variables},
-            self.port if server.ports else 0,
+            self.ports[0] if server.ports else 0,
         )
         process.start()
         self.extra.append(process)
         if server.ports:
             process.wait_ready()
+
+    def _filled(self, text: str) -> str:
+        """What a catalog entry leaves open."""
+        url = self.servers.url(self.database)
+        return text.format(
+            python=self.python,
+            environment=self.python.parent.parent,
+            home=self.home,
+            port=self.ports[0],
+            admin_port=self.ports[1],
+            node_port=self.ports[2],
+            asyncpg=url.replace("postgresql", "postgresql+asyncpg"),
+        )
 
     def _set_up(self) -> None:
         done = subprocess.run(
@@ -220,14 +232,14 @@ class Fleet:
             "PYTHONUNBUFFERED": "1",
             "AETHERIS_READY_FILE": str(ready),
             "AETHERIS_PROCESS": name,
-            **self.system.variables,
+            **{key: self._filled(value) for key, value in self.system.variables.items()},
             "BENCH_DATABASE_URL": self.servers.url(self.database),
             "BENCH_REDIS_URL": self.servers.redis_url,
             "BENCH_WITNESS": str(self.witness.path),
             "BENCH_READY": str(ready),
             "BENCH_HOME": str(self.home),
-            "BENCH_PORT": str(self.port),
-            "BENCH_ADMIN_PORT": str(self.admin_port),
+            "BENCH_PORT": str(self.ports[0]),
+            "BENCH_ADMIN_PORT": str(self.ports[1]),
         }
 
 

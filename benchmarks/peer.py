@@ -3,7 +3,7 @@
 A system is a module in `systems/` with these functions, of which only what it can do has to be there:
 
     setup()                     make tables and the like; the servers run already
-    serve(number, ready)        be worker `number` until killed; call `ready()` when jobs are taken
+    serve(number, ready)        be worker `number`, in threads or for ever; call `ready()` when jobs are taken
     submit(orders) -> handles   start jobs, as fast as the system's own client can
     wait(handles) -> results    come back when all of them have ended; each result is the number of its steps
     signal(handle)              wake a job of the shape `signal`
@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from time import monotonic_ns, perf_counter
 from typing import Any
@@ -70,6 +71,7 @@ def main(name: str, role: str, *numbers: str) -> None:
             system.setup()
         case "serve":
             system.serve(int(numbers[0]), Path(variable("READY")).touch)
+            threading.Event().wait()  # threads may start no others once the main one has ended
         case "client":
             client(system)
 

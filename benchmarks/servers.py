@@ -37,13 +37,13 @@ class Written:
     bytes: int
 
 
+@dataclass(frozen=True)
 class Servers:
     """The same two servers for every system; each run of a system begins with an empty database."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.postgres = Postgres(places)
-        self.valkey = Valkey(places)
+    places: Places
+    postgres: Postgres
+    valkey: Valkey
 
     def url(self, database: str) -> str:
         return f"postgresql://{DATABASE_USER}@/{database}?host={self.places.postgres_sockets}"
@@ -58,6 +58,7 @@ class Servers:
         self.postgres.create(database)
         self.valkey.flush()
         with self._connect() as connection:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
             connection.execute("CHECKPOINT")
 
     def settings(self) -> dict[str, str]:
@@ -100,13 +101,11 @@ def running(instance: str = "bench") -> Iterator[Servers]:
     places.prepare()
     lock = InstanceLock(places)
     lock.take()
-    servers = Servers(places)
+    servers = Servers(places, Postgres(places), Valkey(places))
     try:
         for server in (servers.postgres, servers.valkey):
             server.begin_log()
             server.start()
-        with servers._connect() as connection:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
         yield servers
     finally:
         servers.valkey.stop()

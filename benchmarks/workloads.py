@@ -66,7 +66,7 @@ def latency(fleet: Fleet, sizes: Sizes) -> Figures:
     """W2: one job on an idle system, from before the submit to when the client has the result."""
     taken = []
     for _ in range(sizes.latencies):
-        orders = _orders("chain", sizes.length)
+        orders = orders_of("chain", sizes.length)
         answer = fleet.run(orders)
         _check(fleet, orders, answer["results"])
         taken.append(answer["seconds"] * 1000)
@@ -75,7 +75,7 @@ def latency(fleet: Fleet, sizes: Sizes) -> Figures:
 
 def fan(fleet: Fleet, sizes: Sizes) -> Figures:
     """W3: steps side by side and one that joins them."""
-    orders = _orders("fan", sizes.width)
+    orders = orders_of("fan", sizes.width)
     with Meter(fleet) as meter:
         answer = fleet.run(orders)
     _check(fleet, orders, answer["results"])
@@ -85,19 +85,20 @@ def fan(fleet: Fleet, sizes: Sizes) -> Figures:
 def growth(fleet: Fleet, sizes: Sizes) -> Figures:
     """W4: one long job; the time between its first and its last step, for each step."""
     figures = {}
-    for length in sizes.growth:
-        orders = _orders("chain", length)
+    lengths = [length for length in sizes.growth if length <= fleet.system.longest]
+    for length in lengths:
+        orders = orders_of("chain", length)
         answer = fleet.run(orders)
         lines = _check(fleet, orders, answer["results"])
         figures[f"ms_per_step_{length}"] = (lines[-1].at - lines[0].at) / 1e6 / (length - 1)
-    first, last = sizes.growth[0], sizes.growth[-1]
+    first, last = lengths[0], lengths[-1]
     figures["last_over_first"] = figures[f"ms_per_step_{last}"] / figures[f"ms_per_step_{first}"]
     return figures
 
 
 def recovery(fleet: Fleet, sizes: Sizes) -> Figures:
     """W5: kill -9 of the worker in the middle of a job; the process is started again at once, as a supervisor would."""
-    orders = _orders("slow", sizes.recovery)
+    orders = orders_of("slow", sizes.recovery)
     fleet.submit(orders)
     seen: list[Line] = []
     _until(lambda: len(_more(fleet, orders, seen)) > sizes.recovery // 2, 60)
@@ -120,7 +121,7 @@ def recovery(fleet: Fleet, sizes: Sizes) -> Figures:
 def backlog(fleet: Fleet, sizes: Sizes) -> Figures:
     """W6: jobs of one step that lie ready: the workers stand still while they are submitted, and then go."""
     jobs = _share(fleet, sizes.backlog)
-    orders = _orders("chain", 1, jobs)
+    orders = orders_of("chain", 1, jobs)
     for worker in fleet.workers:
         worker.pause()
     submitted = fleet.submit(orders)
@@ -139,7 +140,7 @@ def signal(fleet: Fleet, sizes: Sizes) -> Figures:
     """W7: from before the client sends a signal to when the next step has begun."""
     taken = []
     for _ in range(sizes.signals):
-        orders = _orders("signal", 2)
+        orders = orders_of("signal", 2)
         seen: list[Line] = []
         fleet.submit(orders)
         if not _until(lambda orders=orders, seen=seen: _more(fleet, orders, seen), 30):  # type: ignore[misc]
@@ -148,7 +149,7 @@ def signal(fleet: Fleet, sizes: Sizes) -> Figures:
         sent_at = fleet.client.ask("signal")["at"]
         results = fleet.wait()["results"]
         _more(fleet, orders, seen)
-        _assert_once(orders, results, seen)
+        assert_once(orders, results, seen)
         taken.append((seen[-1].at - sent_at) / 1e6)
     return _spread(taken)
 
@@ -199,7 +200,7 @@ HEADLINES: dict[str, tuple[str, str, bool]] = {
 def warm_up(fleet: Fleet) -> None:
     """Enough jobs that every worker has had some: connections are open, code is loaded."""
     for shape in ("chain", "tools", "chain"):
-        orders = _orders(shape, 5, 2 * len(fleet.workers))
+        orders = orders_of(shape, 5, 2 * len(fleet.workers))
         _check(fleet, orders, fleet.run(orders)["results"])
 
 
@@ -228,7 +229,7 @@ class Meter:
 
 
 def _many(fleet: Fleet, shape: str, jobs: int, length: int) -> Figures:
-    orders = _orders(shape, length, jobs)
+    orders = orders_of(shape, length, jobs)
     with Meter(fleet) as meter:
         answer = fleet.run(orders)
     _check(fleet, orders, answer["results"])
@@ -243,17 +244,17 @@ def _share(fleet: Fleet, jobs: int) -> int:
     return max(jobs // fleet.system.divide, 2)
 
 
-def _orders(shape: str, size: int, jobs: int = 1) -> list[Order]:
+def orders_of(shape: str, size: int, jobs: int = 1) -> list[Order]:
     return [Order(f"{shape}-{next(_numbers)}", shape, size) for _ in range(jobs)]
 
 
 def _check(fleet: Fleet, orders: list[Order], results: list[int]) -> list[Line]:
     lines = list(_of(orders, fleet.witness.new()))
-    _assert_once(orders, results, lines)
+    assert_once(orders, results, lines)
     return lines
 
 
-def _assert_once(orders: list[Order], results: list[int], lines: list[Line]) -> None:
+def assert_once(orders: list[Order], results: list[int], lines: list[Line]) -> None:
     ran = Counter((line.job, line.step) for line in lines)
     wanted = Counter((order.name, step) for order in orders for step in range(order.steps))
     if ran != wanted:

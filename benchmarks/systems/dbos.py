@@ -3,7 +3,6 @@ every second, and so is a result that is waited for: the defaults would hide wha
 version, so that either process takes over; without the vendor's Conductor a dead process's workflows go on when a
 process of the same executor id starts, which is what the harness does at once."""
 
-import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -94,7 +93,6 @@ def setup() -> None:
 def serve(number: int, ready: Callable[[], None]) -> None:
     launch(f"worker-{number}")
     ready()
-    threading.Event().wait()
 
 
 @cache
