@@ -11,7 +11,7 @@ import tools
 from runtime import nodes, policies
 from runtime.conf import settings
 from runtime.exceptions import AgentNotFound, FunctionNotFound
-from runtime.graph import Graph, TaskGraph, fields
+from runtime.graph import Graph, TaskGraph, fields, seconds
 from runtime.rows import Rows
 
 GraphFunction = Callable[[], Graph]
@@ -29,6 +29,8 @@ class Agent:
     requires: tuple[str, ...] = ()
     policy: Mapping[str, Any] | None = None
     """What it says of failures of all its steps: the keys of a node's `retry`, and `timeout`."""
+    timeout: float | None = None
+    """Seconds of work that a job may take."""
 
     @property
     def description(self) -> str:
@@ -69,6 +71,7 @@ def agent(
     priority: int | None = None,
     requires: Collection[str] = (),
     policy: Mapping[str, Any] | None = None,
+    timeout: Any = None,
 ) -> Callable[[GraphFunction], GraphFunction]:
     """Register a function that builds an agent's graph.
 
@@ -76,12 +79,14 @@ def agent(
 
     Raise the version with every change that running jobs must not see; a job keeps the graph it began with.
     `policy` says how failures of its steps are answered, where a node does not say it: see docs/policies.md.
+    `timeout` is how long a job may work in all, in seconds, as a timedelta or as "2h".
     """
     if policy:
         policies.checked(policy, fields.POLICY, f"policy of agent {name!r}")
+    limit = None if timeout is None else seconds(timeout)
 
     def register(function: GraphFunction) -> GraphFunction:
-        _agents[name] = Agent(name, version, function, queue, priority, tuple(requires), policy)
+        _agents[name] = Agent(name, version, function, queue, priority, tuple(requires), policy, limit)
         return function
 
     return register

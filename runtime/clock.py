@@ -15,9 +15,12 @@ _offset = timedelta(0)
 
 
 class DatabaseNow(Func):
-    """`aetheris_now()` in a query: database time, moved by the test clock."""
+    """`aetheris_now()` in a query: database time, moved by the test clock.
 
-    function = "aetheris_now"
+    As a query of its own it is asked once, and an index can be searched for what it answered.
+    """
+
+    template = "(SELECT aetheris_now())"
     output_field = DateTimeField()
 
 

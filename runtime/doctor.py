@@ -97,14 +97,15 @@ def differences(job: Job) -> list[str]:
 
 def repair(*, dry_run: bool = True) -> list[str]:
     """Restore lost reasons to move: what a sweep would do now, at once. Says what it did, or would do."""
-    from runtime import dispatch, recovery  # the sweep runs steps; asking does not
+    from runtime import dispatch, hinting, recovery  # the sweep runs steps; asking does not
 
-    ready = recovery.unhinted().addresses()
+    ready = hinting.unclaimed(hinting.groups()).wanted
     if dry_run:
         return [f"step {step_id} of queue {queue} would be sent again" for step_id, queue in ready]
     done = [
         f"{recovery.rescue_lost()} steps rescued",
         f"{recovery.end_overdue()} overdue steps ended",
+        f"{recovery.end_overdue_jobs()} overdue jobs ended",
         f"{recovery.wake_due()} due waits woken",
     ]
     sent = dispatch.hint(dispatch.reached(ready)) if ready else True

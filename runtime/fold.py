@@ -309,6 +309,9 @@ class _Folding:
         if header["data"].get("verb") == "cancel":
             self.state.ending_as = self.state.ending_as or JobStatus.CANCELLED
 
+    def time_out_job(self, header: Header) -> None:
+        self.state.ending_as = self.state.ending_as or JobStatus.FAILED
+
     def pause(self, header: Header) -> None:
         self.state.paused = header["type"] == "job_paused"
 
@@ -394,6 +397,7 @@ _HANDLERS: dict[str, Callable[[_Folding, Header], None]] = {
     "operator_acted": _Folding.operate,
     "job_reopened": _Folding.reopen,
     "job_forked": _Folding.fork,
+    "job_timed_out": _Folding.time_out_job,
     "job_paused": _Folding.pause,
     "job_resumed": _Folding.pause,
     "job_completed": _Folding.end,

@@ -69,7 +69,8 @@ def fork(job: Job, step_key: str, *, input: Any = UNCHANGED, by: str = "", why: 
     graph = agents.parse(
         Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=job.graph_digest)
     )
-    request = Request(job.agent, job.agent_version, graph, Rows.of(graph, policy=agents.policy_of(job.agent)))
+    own = Rows.of(graph, policy=agents.policy_of(job.agent))
+    request = Request(job.agent, job.agent_version, graph, own, job.timeout)
     columns = {
         "tenant": job.tenant,
         "submitted_by": by,

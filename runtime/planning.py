@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from runtime import agents, chain, queues
 from runtime.exceptions import IdempotencyConflict, InputInvalid
-from runtime.graph import TaskGraph, fields
+from runtime.graph import TaskGraph, fields, seconds
 from runtime.models.base import new_id
 from runtime.rows import Rows
 from runtime.turn import Turn, TurnAnswer, part
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 AD_HOC = "graph"
 """The agent name of jobs whose graph came with the request."""
+YEARS = (1970, 9000)
 TENANT_PATTERN = "[a-z0-9][a-z0-9_-]{0,62}"
 
 
@@ -31,6 +33,8 @@ class Request:
     version: str
     graph: TaskGraph
     rows: Rows
+    timeout: float | None = None
+    """Seconds of work that a job of it may take."""
 
 
 def submit(
@@ -43,20 +47,23 @@ def submit(
     by: str = "",
     queue: str | None = None,
     priority: int | None = None,
+    timeout: Any = None,
+    deadline: datetime | None = None,
     parent: Step | None = None,
     on_parent_end: str = "",
 ) -> Job:
     """See `Job.objects.submit`; `graph` is a TaskGraph in wire form instead of an agent's name."""
     request = _request(agent, graph)
+    if timeout is not None:
+        request = replace(request, timeout=_seconds(timeout))
     check(input, "input")
     check_text(idempotency_key, "idempotency_key", 255)
     if parent is None and (idempotency_key or "").startswith("subjob:"):
         raise InputInvalid("idempotency_key", "keys that begin with subjob: are the runtime's own")
     _check_columns(tenant, by, queue, priority)
     settings = {"tenant": tenant, "submitted_by": by, **_placed(request.agent, queue, priority)}
-    turn, digest = begin(
-        request, input, {**settings, "idempotency_key": idempotency_key}, parent, on_parent_end
-    )
+    columns = {**settings, "idempotency_key": idempotency_key, "deadline": _moment(deadline)}
+    turn, digest = begin(request, input, columns, parent, on_parent_end)
     return _submitted(turn.commit(), digest)
 
 
@@ -100,11 +107,16 @@ def begin(
             "request_digest": digest,
             "parent_step": parent.pk if parent else None,
             "on_parent_end": on_parent_end,
+            "timeout": request.timeout,
         }
     )
     graph = request.graph
     turn.add_steps(request.rows.steps, request.rows.edges, {graph.digest: graph.to_json()})
-    facts = {"agent": request.agent, "agent_version": request.version}
+    facts: dict[str, Any] = {"agent": request.agent, "agent_version": request.version}
+    if request.timeout is not None:
+        facts["timeout_ms"] = int(request.timeout * 1000)
+    if deadline := columns.get("deadline"):
+        facts["deadline"] = deadline
     if parent is not None:
         facts |= {"parent": str(parent.job_id), "parent_step": parent.key}
     submitter = part("submitter", columns["submitted_by"])
@@ -130,4 +142,21 @@ def _request(agent: str | None, graph: Any) -> Request:
         parsed, version = agents.ad_hoc(graph)
         return Request(AD_HOC, version, parsed, Rows.of(parsed))
     found = agents.get(str(agent))
-    return Request(found.name, found.version, found.graph, found.rows)
+    return Request(found.name, found.version, found.graph, found.rows, found.timeout)
+
+
+def _seconds(timeout: Any) -> float:
+    try:
+        return seconds(timeout)
+    except ValueError as error:
+        raise InputInvalid("timeout", str(error)) from error
+
+
+def _moment(deadline: datetime | None) -> str | None:
+    """Without a zone it is UTC."""
+    if deadline is None:
+        return None
+    known = deadline if deadline.tzinfo else deadline.replace(tzinfo=UTC)
+    if not YEARS[0] <= known.year <= YEARS[1]:
+        raise InputInvalid("deadline", f"must be within the years {YEARS[0]} to {YEARS[1]}")
+    return known.astimezone(UTC).isoformat()

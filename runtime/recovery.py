@@ -5,33 +5,34 @@ Each candidate goes through the gate in its own transaction, so one poisoned row
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, connection, models, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Least, Power
+from django.db import InterfaceError, OperationalError, connection, models
 
-from runtime import dispatch, leases, queues, subjobs
+from runtime import batches, dispatch, hinting, leases, queues, subjobs
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable, StaleAttempt
 from runtime.execution import run_step
+from runtime.hinting import Group
 from runtime.incarnation import Incarnation
 from runtime.models import Job, Step, Wait, Worker
-from runtime.models.step import StepQuerySet
 from runtime.ports import CrashPoint, crash_point
+from runtime.turn import Turn
 
 logger = structlog.get_logger(__name__)
 
 BATCH = 500
 FULL_QUEUE = 200
 """Messages in a queue from which on hints are surely there, and more would only pile up."""
+FORGET_SECONDS = 3600.0
 
 T = TypeVar("T", bound=models.Model)
 
@@ -46,6 +47,11 @@ class Swept:
     hinted: int = 0
     run_here: int = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there may be more to do at once."""
+        return self.woken >= BATCH
+
 
 @dataclass
 class Sweeper:
@@ -54,6 +60,7 @@ class Sweeper:
     worker: Incarnation
     _last: float | None = None
     _blind_until: float = 0.0
+    _forget_after: float = 0.0
     _pool: ThreadPoolExecutor | None = field(default=None, repr=False)
 
     def sweep(self) -> Swept:
@@ -62,11 +69,11 @@ class Sweeper:
         swept = Swept()
         if time.monotonic() >= self._blind_until:
             swept.rescued = rescue_lost()
-        swept.timed_out = end_overdue()
-        swept.woken = wake_due()
+        swept.timed_out = end_overdue() + end_overdue_jobs()
+        swept.woken = wake_due(within=settings().sweep_seconds)
         settle_subjobs()
         swept.hinted, swept.run_here = self._hint_ready()
-        forget_workers()
+        self._forget_workers()
         self._last = time.monotonic()
         return swept
 
@@ -88,35 +95,35 @@ class Sweeper:
             logger.warning("sweep_gap", seconds=round(now - self._last, 1))
 
     def _hint_ready(self) -> tuple[int, int]:
-        shut: set[str] = set()
-        while wanted := unhinted().addresses(BATCH, other_than=shut):
-            served = queues.reach(address for _, address in wanted)
-            try:
-                depths = leases.queue_depths({queue for queue in served.values() if queue})
-            except LeaseUnavailable:
-                return 0, self._run_here()
-            open_ = {address for address, queue in served.items() if queue and depths[queue] < FULL_QUEUE}
-            if closed := served.keys() - open_:
-                shut |= closed  # what waits for these, or for a worker that is not there, must not hide the others
-                continue
-            if not dispatch.hint([(step_id, str(served[address])) for step_id, address in wanted]):
-                return 0, self._run_here()
-            ids = [step_id for step_id, _ in wanted]
-            _note_hints(ids)
-            return len(ids), 0
-        return 0, 0
+        groups = hinting.groups()
+        served = queues.reach(group.address for group in groups)
+        try:
+            depths = leases.queue_depths({queue for queue in served.values() if queue}) if groups else {}
+        except LeaseUnavailable:
+            return 0, self._run_here(groups)
+        # What waits for a full queue, or for a worker that is not there, does not hide the others.
+        open_ = {address for address, queue in served.items() if queue and depths[queue] < FULL_QUEUE}
+        found = hinting.unclaimed(group for group in groups if group.address in open_)
+        if found.wanted and not dispatch.hint(
+            [(step_id, str(served[address])) for step_id, address in found.wanted]
+        ):
+            return 0, self._run_here(groups)
+        if found.wanted or found.resting:
+            hinting.note(found.wanted_ids + found.resting)
+        return len(found.wanted), 0
 
-    def _run_here(self) -> int:
+    def _run_here(self, groups: Sequence[Group]) -> int:
         """No hint can be sent: run what is ready, with as many threads as this process has."""
-        mine = unhinted().filter(requires__contained_by=self.worker.capabilities)
-        step_ids = list(mine.values_list("pk", flat=True)[:BATCH])
+        able = set(self.worker.capabilities)
+        found = hinting.unclaimed(group for group in groups if able.issuperset(group.requires))
+        hinting.note(found.resting)
         self._pool = self._pool or ThreadPoolExecutor(
             settings().sweeper_threads, thread_name_prefix="aetheris-step"
         )
-        free = settings().sweeper_threads - len(self.worker.held_ids())
-        for step_id in step_ids[: max(0, free)]:
+        free = max(0, settings().sweeper_threads - len(self.worker.held_ids()))
+        for step_id in found.wanted_ids[:free]:
             self._pool.submit(self._run, step_id)
-        return max(0, min(free, len(step_ids)))
+        return min(free, len(found.wanted))
 
     def _run(self, step_id: int) -> None:
         try:
@@ -126,6 +133,11 @@ class Sweeper:
         finally:
             connection.close()  # this thread may not be needed again for days
 
+    def _forget_workers(self) -> None:
+        if time.monotonic() >= self._forget_after:
+            forget_workers()
+            self._forget_after = time.monotonic() + FORGET_SECONDS
+
 
 def rescue_lost() -> int:
     """Steps whose lease is gone and whose worker is silent, or does not know of them, go back to ready."""
@@ -133,17 +145,36 @@ def rescue_lost() -> int:
     suspects = list(Step.objects.unattended(lease).for_list()[:BATCH])
     gone = leases.missing([step.pk for step in suspects])
     crash_point(CrashPoint.IN_SWEEP)
-    return _each((step for step in suspects if step.pk in gone), Step.rescue, "rescued")
+    return _commit("rescued", [step.rescuing() for step in suspects if step.pk in gone])
 
 
 def end_overdue() -> int:
     """Steps past their deadline are retried or failed, even if their thread never returns."""
-    return _each(Step.objects.overdue().for_list()[:BATCH], Step.time_out, "timed_out")
+    return _commit("timed_out", [step.timing_out() for step in Step.objects.overdue().for_list()[:BATCH]])
 
 
-def wake_due() -> int:
-    """Waits past their deadline resume their step, which says what a timeout means."""
-    return _each(Wait.objects.due().select_related("step")[:BATCH], Wait.time_out, "woken")
+def end_overdue_jobs() -> int:
+    """Jobs that have worked too long, or whose deadline is over, fail."""
+    worked = Job.objects.overdue().for_list()[:BATCH]
+    late = Job.objects.past_deadline().for_list()[:BATCH]
+    turns = [job.timing_out(f"within {job.timeout:g} s of work") for job in worked]
+    turns += [job.timing_out(f"by {job.deadline_at:%Y-%m-%d %H:%M:%S} UTC") for job in late]
+    return _commit("job_timed_out", turns)
+
+
+def wake_due(*, within: float = math.inf) -> int:
+    """Waits past their deadline resume their step, which says what a timeout means: as many as in `within` seconds."""
+    until = time.monotonic() + within
+    due = Wait.objects.due().only("job", "step", "step_key", "attempt", "kind", "name", "deadline_at")
+    woken, last = 0, None
+    while time.monotonic() < until:
+        # A page begins where the one before ended: what could not be woken does not stand in the way of others.
+        page = list(due.after(last)[:BATCH])
+        woken += _commit("woken", [wait.timing_out() for wait in page])
+        if len(page) < BATCH:
+            break
+        last = page[-1]
+    return woken
 
 
 def settle_subjobs() -> int:
@@ -155,50 +186,17 @@ def settle_subjobs() -> int:
     )
 
 
-def unhinted() -> StepQuerySet:
-    """Ready steps that nobody claimed: due now, and their last hint long enough ago."""
-    base = settings().rehint_seconds
-    pause = Least(
-        Power(2.0, F("hints")) * base, settings().rehint_cap_seconds, output_field=models.FloatField()
-    )
-    last = models.Func(
-        F("hinted_at"),
-        F("run_after"),
-        F("ready_at"),
-        function="GREATEST",
-        output_field=models.DateTimeField(),
-    )
-    interval = models.Func(
-        pause, template="make_interval(secs => %(expressions)s)", output_field=models.DurationField()
-    )
-    never_hinted = Q(
-        run_after__isnull=False, hinted_at__isnull=True
-    )  # became due by itself: nobody was told yet
-    return (
-        Step.objects.ready()
-        .annotate(last=last, pause=interval)
-        .filter(never_hinted | Q(last__lt=DatabaseNow() - F("pause")))
-        .order_by("-priority", "ready_at")
-    )
-
-
-def _note_hints(step_ids: list[int]) -> None:
-    with transaction.atomic():
-        # A turn holds its job and then its steps; rows that one is at work on are skipped, or the two could deadlock.
-        mine = (
-            Step.objects.filter(pk__in=step_ids)
-            .select_for_update(skip_locked=True)
-            .values_list("pk", flat=True)
-        )
-        Step.objects.filter(pk__in=list(mine)).update(
-            hinted_at=DatabaseNow(), hints=Least(F("hints") + 1, 30)
-        )
-
-
 def forget_workers() -> None:
     """Rows of incarnations that ended a day ago and hold nothing."""
     old = DatabaseNow() - timedelta(days=1)
     Worker.objects.filter(heartbeat_at__lt=old).exclude(steps__status="running").delete()
+
+
+def _commit(told: str, turns: list[Turn]) -> int:
+    count = batches.commit(turns)
+    if count:
+        logger.info("swept", verb=told, count=count)
+    return count
 
 
 def _each(rows: Iterable[T], verb: Callable[[T], None], told: str) -> int:

@@ -309,7 +309,7 @@ class Turn:
 
     def commit(self) -> TurnAnswer:
         """Send the turn. Raises `StaleAttempt`, `JobNotFound` or `JobFinished`; then nothing has happened."""
-        self._payload["ops"] = self._ops
+        self.sealed()
         try:
             self.answer = self._send()
         except (OperationalError, InterfaceError) as lost:
@@ -321,6 +321,11 @@ class Turn:
         if released := self.answer.get("released"):
             dispatch.hint_after_commit(released)
         return self.answer
+
+    def sealed(self) -> dict[str, Any]:
+        """The whole turn, as the gate takes it."""
+        self._payload["ops"] = self._ops
+        return self._payload
 
     def _send(self) -> TurnAnswer:
         try:

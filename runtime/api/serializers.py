@@ -37,6 +37,11 @@ class AnyObject(AnyJSON):
         return data
 
 
+@extend_schema_field({"oneOf": [{"type": "number"}, {"type": "string"}]})
+class AnyDuration(AnyJSON):
+    """Seconds, or a text such as 2h; who uses it checks it."""
+
+
 class Withheld(serializers.Serializer):  # type: ignore[type-arg]
     """A row with payload columns: without `payloads` in the context they are null, and named in `withheld`."""
 
@@ -63,6 +68,8 @@ class SubmitRequest(serializers.Serializer):  # type: ignore[type-arg]
     priority = serializers.IntegerField(
         required=False, default=None, allow_null=True, min_value=-1000, max_value=1000
     )
+    timeout = AnyDuration(required=False, default=None, allow_null=True, help_text="Of work: seconds, or 2h.")
+    deadline = serializers.DateTimeField(required=False, default=None, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("agent" in attrs) == ("graph" in attrs):
@@ -214,6 +221,9 @@ class JobDetail(Withheld, JobSummary):
         model = Job
         fields = (
             *JobSummary.Meta.fields,
+            "timeout",
+            "overdue_at",
+            "deadline_at",
             "graph_digest",
             "seq",
             "input",

@@ -8,6 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
+from runtime.clock import DatabaseNow
 from runtime.exceptions import JobFinished, RetryRefused
 from runtime.models.base import TenantField, new_id
 from runtime.states import JOB_FINISHED, JOB_UNFINISHED, JobStatus
@@ -16,6 +17,7 @@ from runtime.values import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from django.contrib.auth.models import AbstractBaseUser
 
@@ -36,8 +38,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         parent_ended = Q(parent_step__finished_at__isnull=False) | Q(
             parent_step__job__ending_as__isnull=False
         )
-        return self.unfinished().filter(
-            parent_ended, on_parent_end="cancel", cancel_requested_at__isnull=True
+        return self.filter(
+            parent_ended,
+            on_parent_end="cancel",
+            finished_at__isnull=True,  # in these words the index is found
+            cancel_requested_at__isnull=True,
         )
 
     def unfinished(self) -> JobQuerySet:
@@ -45,6 +50,14 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def finished(self) -> JobQuerySet:
         return self.filter(status__in=JOB_FINISHED)
+
+    def overdue(self) -> JobQuerySet:
+        """Jobs that have worked for longer than they may."""
+        return self.filter(overdue_at__lte=DatabaseNow(), ending_as__isnull=True)
+
+    def past_deadline(self) -> JobQuerySet:
+        """Unfinished jobs whose moment is over, whatever they do."""
+        return self.filter(deadline_at__lte=DatabaseNow(), finished_at__isnull=True, ending_as__isnull=True)
 
     def for_list(self) -> JobQuerySet:
         """Everything a list shows. Payload columns are never part of it."""
@@ -60,12 +73,15 @@ class JobQuerySet(models.QuerySet["Job"]):
         by: str = "",
         queue: str | None = None,
         priority: int | None = None,
+        timeout: Any = None,
+        deadline: datetime | None = None,
     ) -> Job:
         """Start a job: the job, its steps and edges, and its first events, in one transaction.
 
         The same `idempotency_key` answers with the first job; with another agent or input it raises
-        `IdempotencyConflict`. `queue` and `priority` are the agent's
-        where none is given. Raises `AgentNotFound`, `GraphInvalid` or `InputInvalid` on bad input.
+        `IdempotencyConflict`. `queue` and `priority` are the agent's where none is given, and so is `timeout`: how long
+        the job may work, in seconds, as a timedelta or as "2h"; time in which it waits or is paused does not count.
+        At `deadline` it ends whatever it does. Raises `AgentNotFound`, `GraphInvalid` or `InputInvalid` on bad input.
         """
         from runtime import planning  # planning builds on the models
 
@@ -77,6 +93,8 @@ class JobQuerySet(models.QuerySet["Job"]):
             by=by,
             queue=queue,
             priority=priority,
+            timeout=timeout,
+            deadline=deadline,
         )
 
 
@@ -114,6 +132,13 @@ class Job(models.Model):
     cancel_requested_at = models.DateTimeField(null=True)
     ending_as = models.CharField(max_length=10, null=True)
     """Set when the end is decided but running steps have not been told yet: failed or cancelled."""
+    timeout = models.FloatField(null=True)
+    """Seconds of work that the job may take; time in which it waits or is paused does not count."""
+    work_left = models.FloatField(null=True)
+    """Seconds of them that were left when the clock began to run, or stopped, for the last time."""
+    overdue_at = models.DateTimeField(null=True)
+    """When they are over; NULL while the clock stands."""
+    deadline_at = models.DateTimeField(null=True)
 
     seq = models.BigIntegerField(default=0)
     head = models.BinaryField(max_length=32)
@@ -164,6 +189,14 @@ class Job(models.Model):
                 condition=Q(parent_step__isnull=False, reported_at__isnull=True),
             ),
             models.Index(
+                fields=("overdue_at",), name="aetheris_job_overdue", condition=Q(overdue_at__isnull=False)
+            ),
+            models.Index(
+                fields=("deadline_at",),
+                name="aetheris_job_deadline",
+                condition=Q(deadline_at__isnull=False, finished_at__isnull=True),
+            ),
+            models.Index(
                 fields=("status", "id"), name="aetheris_job_open", condition=Q(status__in=JOB_UNFINISHED)
             ),
         )
@@ -195,6 +228,13 @@ class Job(models.Model):
             if self.status != JobStatus.CANCELLED:
                 raise
         subjobs.cancel_children(self, by=by)
+
+    def timing_out(self, late: str) -> Turn:
+        """The end of a job that took too long: what does not run is cancelled now, running steps are told."""
+        turn = self.turn()
+        error = {"type": "JobTimedOut", "message": f"the job was not done {late}"}
+        turn.job("time_out", "job_timed_out", data={}, parts=[part("error", error)])
+        return turn
 
     def pause(self, *, by: str = "", why: str = "") -> None:
         """Running steps finish, nothing new starts, signals and due timers are kept."""

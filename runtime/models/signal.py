@@ -11,6 +11,7 @@ from runtime.models.base import TenantField
 from runtime.models.job import Job
 from runtime.models.step import Step
 from runtime.states import SignalState
+from runtime.turn import Turn
 
 
 class Signal(models.Model):
@@ -53,7 +54,15 @@ class WaitQuerySet(models.QuerySet["Wait"]):
         return self.filter(closed_at__isnull=True)
 
     def due(self) -> WaitQuerySet:
-        return self.open().filter(deadline_at__lte=DatabaseNow())
+        """Those past their deadline, the longest first."""
+        return self.open().filter(deadline_at__lte=DatabaseNow()).order_by("deadline_at", "id")
+
+    def after(self, last: Wait | None) -> WaitQuerySet:
+        """What comes after this one in the order of deadlines."""
+        if last is None:
+            return self
+        same = Q(deadline_at=last.deadline_at, id__gt=last.pk)
+        return self.filter(Q(deadline_at__gt=last.deadline_at) | same, deadline_at__gte=last.deadline_at)
 
     def approvals(self) -> WaitQuerySet:
         return self.open().filter(kind="approval")
@@ -109,11 +118,12 @@ class Wait(models.Model):
 
     def time_out(self) -> None:
         """The deadline passed: the step is resumed and says itself what that means."""
-        with self.step.turn() as turn:
-            turn.event(
-                "timer_fired",
-                step=self.step_key,
-                attempt=self.attempt,
-                data={"wait": self.kind, "name": self.name},
-            )
-            turn.resume(self.step, {"outcome": "timed_out"}, waiting_for=f"{self.kind}:{self.name}")
+        self.timing_out().commit()
+
+    def timing_out(self) -> Turn:
+        turn = Turn(self.job_id)
+        facts = {"wait": self.kind, "name": self.name}
+        turn.event("timer_fired", step=self.step_key, attempt=self.attempt, data=facts)
+        step = Step(pk=self.step_id, key=self.step_key)
+        turn.resume(step, {"outcome": "timed_out"}, waiting_for=f"{self.kind}:{self.name}")
+        return turn

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Greatest
 
 from runtime.clock import DatabaseNow
 from runtime.exceptions import StaleAttempt
@@ -142,7 +142,8 @@ class Step(models.Model):
     claimed_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    hinted_at = models.DateTimeField(null=True)
+    hint_after = models.DateTimeField(null=True)
+    """When workers are told of it once more, if nobody has claimed it by then."""
     hints = models.SmallIntegerField(default=0)
     causes = ArrayField(models.BinaryField(), default=list)
     """Digests of the events that made the step ready."""
@@ -183,7 +184,13 @@ class Step(models.Model):
                 condition=Q(status="ready"),
             ),
             models.Index(fields=("scope",), name="aetheris_step_scope", condition=Q(scope__isnull=False)),
-            models.Index(fields=("ready_at",), name="aetheris_step_ready", condition=Q(status="ready")),
+            models.Index(
+                "queue",
+                "requires",
+                Greatest("hint_after", "run_after", "ready_at"),
+                name="aetheris_step_ready",
+                condition=Q(status="ready"),
+            ),
             models.Index(
                 fields=("deadline_at",), name="aetheris_step_running", condition=Q(status="running")
             ),
@@ -224,20 +231,28 @@ class Step(models.Model):
 
     def rescue(self) -> None:
         """Back to ready after a lost worker; a step whose last attempt this was fails with the reason."""
+        self.rescuing().commit()
+
+    def rescuing(self) -> Turn:
         error = {
             "type": "WorkerLost",
             "message": f"worker {self.worker_id} was lost in attempt {self.attempt}",
         }
-        with self.turn() as turn:
-            turn.rescue(self, error)
+        turn = self.turn()
+        turn.rescue(self, error)
+        return turn
 
     def time_out(self) -> None:
+        self.timing_out().commit()
+
+    def timing_out(self) -> Turn:
         error = {
             "type": "StepTimedOut",
             "message": f"attempt {self.attempt} was not done within {self.timeout:g} s",
         }
-        with self.turn() as turn:
-            turn.time_out(self, error)
+        turn = self.turn()
+        turn.time_out(self, error)
+        return turn
 
     def park(self, waiting: Waiting) -> None:
         with self.turn(worker=self.worker_id) as turn:

@@ -29,6 +29,14 @@ JOIN LATERAL (SELECT count(*) FILTER (WHERE s.status = 'ready') AS ready, count(
 WHERE (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
   AND (j.ready_steps, j.running_steps, j.waiting_steps, j.unfinished_steps) IS DISTINCT FROM (c.ready, c.running, c.waiting, c.unfinished);
 
+-- question: clocks
+-- The clock of a job that has a timeout runs while the job is to work, and stands while it waits, rests or ends.
+-- remedy: Somebody changed the job outside the gate. Keep the database as it is and report this.
+SELECT j.id, 'job is ' || j.status || ' and its clock ' || CASE WHEN j.overdue_at IS NULL THEN 'stands' ELSE 'runs' END
+FROM aetheris_job j
+WHERE j.timeout IS NOT NULL AND (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
+  AND (j.overdue_at IS NOT NULL) <> (j.status IN ('pending', 'running') AND j.paused_at IS NULL AND j.ending_as IS NULL);
+
 -- question: unreleased
 -- A blocked step of a job that goes on has an undecided parent.
 -- remedy: A release was lost. Keep the database as it is and report this.

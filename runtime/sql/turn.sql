@@ -219,7 +219,7 @@ BEGIN
       resume = CASE WHEN s.open_scopes IS NOT NULL THEN '{"outcome": "expanded"}'::jsonb
                     WHEN s.status = 'failed' AND s.resume ->> 'outcome' = 'timed_out' THEN NULL  -- it waits once more
                     ELSE s.resume END,
-      hinted_at = NULL, hints = 0
+      hint_after = NULL, hints = 0
     FROM undone u WHERE s.id = u.id;
   UPDATE aetheris_scope c SET status = 'pending', stopping = false, failed = false, error = NULL, unfinished = d.n
     FROM (SELECT scope_id, count(*)::int AS n FROM aetheris_step WHERE job_id = p_job AND finished_at IS NULL
@@ -298,14 +298,14 @@ BEGIN
   IF turn ? 'submit' THEN
     INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
         idempotency_key, request_digest, submitted_by, queue, priority, requires, created_at, last_event_at, seq, head,
-        ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end)
+        ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end, timeout, work_left, deadline_at)
       SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
         s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, coalesce(s.requires, '{}'), aetheris_now(),
         aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0,
-        s.parent_step, coalesce(s.on_parent_end, '')
+        s.parent_step, coalesce(s.on_parent_end, ''), s.timeout, s.timeout, s.deadline
       FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
         input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
-        priority int, requires text[], parent_step bigint, on_parent_end text)
+        priority int, requires text[], parent_step bigint, on_parent_end text, timeout float8, deadline timestamptz)
       ON CONFLICT (tenant, idempotency_key) DO NOTHING
       RETURNING * INTO job;
     IF job.id IS NULL THEN
@@ -434,7 +434,7 @@ BEGIN
           resume = CASE WHEN v_to = 'ready' THEN coalesce(op -> 'resume', s.resume) 
             WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' <> 'unknown' THEN NULL ELSE s.resume END,
           deadline_at = NULL,
-          hinted_at = NULL,
+          hint_after = NULL,
           hints = 0,
           finished_at = CASE WHEN v_to IN ('completed', 'failed', 'skipped', 'cancelled') THEN now_at END
         WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id
@@ -601,13 +601,21 @@ BEGIN
         job.ending_as := NULL;
         job.cancel_requested_at := NULL;
         job.error := NULL;
-        UPDATE aetheris_job SET reported_at = NULL WHERE id = job.id;
+        UPDATE aetheris_job SET reported_at = NULL, work_left = timeout,
+          deadline_at = CASE WHEN deadline_at > now_at THEN deadline_at END WHERE id = job.id;
+      WHEN 'time_out' THEN
+        IF job.ending_as IS NOT NULL OR coalesce(least(job.overdue_at, job.deadline_at) > now_at, true) THEN
+          RAISE EXCEPTION 'job is not overdue' USING ERRCODE = 'AE001';
+        END IF;
+        job.ending_as := 'failed';
+        job.error := op -> 'parts' -> 'error' -> 'value';
       WHEN 'pause' THEN
         IF job.paused_at IS NOT NULL THEN CONTINUE; END IF;
         job.paused_at := now_at;
       WHEN 'resume' THEN
         IF job.paused_at IS NULL THEN CONTINUE; END IF;
         job.paused_at := NULL;
+        UPDATE aetheris_step SET hint_after = NULL, hints = 0 WHERE job_id = job.id AND status = 'ready' AND hint_after IS NOT NULL;
         released := released || ARRAY(SELECT id FROM aetheris_step WHERE job_id = job.id AND status = 'ready' ORDER BY id LIMIT 1000);
       END CASE;
       chain := aetheris_append(chain, op ->> 'type', NULL, NULL, NULL, op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
@@ -636,7 +644,7 @@ BEGIN
     EXIT WHEN NOT FOUND;
     UPDATE aetheris_signal SET state = 'consumed', consumed_by_id = w.step_id, consumed_at = now_at WHERE id = w.signal_id;
     UPDATE aetheris_wait SET closed_at = now_at, outcome = 'signalled', signal_id = w.signal_id WHERE id = w.id;
-    UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hinted_at = NULL, hints = 0,
+    UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hint_after = NULL, hints = 0,
         resume = jsonb_build_object('outcome', 'signalled', 'payload', w.payload), causes = ARRAY[w.digest]
       WHERE id = w.step_id AND status = 'waiting';
     d_waiting := d_waiting - 1;
@@ -743,7 +751,7 @@ BEGIN
               WHERE c.owner_id = w.owner_id AND c.status = 'completed') END AS good INTO r;
         CONTINUE WHEN r.status <> 'waiting';
         IF r.open_scopes = 0 THEN
-          UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hinted_at = NULL, hints = 0,
+          UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hint_after = NULL, hints = 0,
               resume = '{"outcome": "expanded"}', causes = ARRAY[chain.head] WHERE id = r.id;
           UPDATE aetheris_wait SET closed_at = now_at, outcome = 'expanded' WHERE step_id = r.id AND closed_at IS NULL;
           d_waiting := d_waiting - 1;
@@ -873,6 +881,16 @@ BEGIN
       waiting_steps = waiting_steps + d_waiting, unfinished_steps = unfinished_steps + d_unfinished
     WHERE id = job.id AND chain.seq <> job.seq;
 
+  IF job.timeout IS NOT NULL THEN
+    -- The clock of a job runs while it is to work: not while it waits, rests, or ends.
+    v_bool := job.status IN ('pending', 'running') AND job.paused_at IS NULL AND job.ending_as IS NULL;
+    IF v_bool <> (job.overdue_at IS NOT NULL) THEN
+      UPDATE aetheris_job SET overdue_at = CASE WHEN v_bool THEN now_at + make_interval(secs => work_left) END,
+          work_left = CASE WHEN v_bool THEN work_left ELSE greatest(0, extract(epoch FROM overdue_at - now_at)) END
+        WHERE id = job.id;
+    END IF;
+  END IF;
+
   RETURN jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers)
     || CASE WHEN claimed IS NULL THEN '{}'::jsonb ELSE jsonb_build_object(
          'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)), 'entry', claim_entry) END
@@ -880,4 +898,29 @@ BEGIN
     || CASE WHEN cardinality(released) = 0 THEN '{}'::jsonb ELSE jsonb_build_object('released',
          (SELECT jsonb_agg(jsonb_build_array(s.id, array_to_string(s.queue || s.requires, '+'))) FROM aetheris_step s
             WHERE s.id = ANY (released) AND s.run_after IS NULL)) END;
+END $$;
+
+-- statement
+-- Turns of several jobs in one transaction, for the sweeper: a job that somebody is at work on is passed over, and a
+-- turn that is refused takes nothing of the others along. Answers for each what the turn answered, or `held`, or
+-- `refused` with the SQL state.
+CREATE OR REPLACE FUNCTION aetheris_turns(turns jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  one jsonb;
+  answers jsonb := '[]';
+BEGIN
+  FOR one IN SELECT value FROM jsonb_array_elements(turns) LOOP
+    -- No turn here waits for a job, so two sweepers that hold several cannot wait for each other.
+    PERFORM 1 FROM aetheris_job WHERE id = (one ->> 'job')::uuid FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+      answers := answers || '{"held": true}'::jsonb;
+      CONTINUE;
+    END IF;
+    BEGIN
+      answers := answers || aetheris_turn(one);
+    EXCEPTION WHEN OTHERS THEN
+      answers := answers || jsonb_build_object('refused', SQLSTATE, 'message', SQLERRM);
+    END;
+  END LOOP;
+  RETURN answers;
 END $$;

@@ -60,7 +60,7 @@ def check_node_kind(case: KindCase) -> None:
 
 def fire_timers(job: Job) -> None:
     """Let the timers and deadlines of a job pass now: a `wake` for kinds that wait for a time."""
-    for wait in job.waits.open().filter(deadline_at__isnull=False).select_related("step"):
+    for wait in job.waits.open().filter(deadline_at__isnull=False):
         wait.time_out()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime import holds, recovery
+from runtime import hinting, holds, recovery
 from runtime.exceptions import AgentNotFound, InputInvalid, NotHeld
 from runtime.execution import run_step
 from runtime.graph import Graph
@@ -87,13 +87,13 @@ def test_the_sweeper_does_not_announce_what_rests(clock):
     submit(line())
     submit(line(queue="background"))
     clock.forward(minutes=5)
-    assert recovery.unhinted().count() == 2
+    assert len(hinting.unclaimed(hinting.groups()).wanted) == 2
     holds.begin(QUEUE, "background")
-    assert recovery.unhinted().count() == 1
+    assert len(hinting.unclaimed(hinting.groups()).wanted) == 1
     holds.begin(AGENT, "graph")
-    assert recovery.unhinted().count() == 0
+    assert len(hinting.unclaimed(hinting.groups()).wanted) == 0
     holds.end(AGENT, "graph")
-    assert recovery.unhinted().count() == 1
+    assert len(hinting.unclaimed(hinting.groups()).wanted) == 1
 
 
 def test_when_a_rest_ends_its_steps_are_announced_at_once(monkeypatch):

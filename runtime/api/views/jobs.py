@@ -107,6 +107,8 @@ class Jobs(View):
             by=permissions.principal(request.user),
             queue=asked.get("queue"),
             priority=asked["priority"],
+            timeout=asked["timeout"],
+            deadline=asked["deadline"],
         )
         if job.is_repeat and not permissions.visible_jobs(request.user).filter(pk=job.pk).exists():
             raise IdempotencyConflict(str(key), "of somebody else")

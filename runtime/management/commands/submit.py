@@ -2,6 +2,7 @@
 
 import time
 from argparse import ArgumentParser
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -24,11 +25,27 @@ class Command(AetherisCommand):
         parser.add_argument("--input", default="null", help=f"the job's input, {JSON_HELP}")
         parser.add_argument("--graph", metavar="FILE", help="a TaskGraph in JSON instead of an agent")
         parser.add_argument("--key", help="idempotency key: the same one again answers with the first job")
+        parser.add_argument("--timeout", help="how long it may work: seconds, or 2h")
+        parser.add_argument(
+            "--deadline",
+            metavar="MOMENT",
+            type=datetime.fromisoformat,
+            help="when it ends at the latest, in UTC",
+        )
         parser.add_argument("--wait", type=float, metavar="SECONDS", help="come back when the job has ended")
 
     def answer(
-        self, *, agent: str | None, input: str, graph: str | None, key: str | None, wait: float | None, **options: Any
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        *,
+        agent: str | None,
+        input: str,
+        graph: str | None,
+        key: str | None,
+        timeout: str | None,
+        deadline: datetime | None,
+        wait: float | None,
+        **options: Any,
+    ) -> dict[str, Any]:
         if (agent is None) == (graph is None):
             raise CommandError("Name an agent, or give a --graph, and not both.")
         job = planning.submit(
@@ -37,6 +54,8 @@ class Command(AetherisCommand):
             graph=value_of(f"@{graph}", "graph") if graph else None,
             idempotency_key=key,
             by=operator(),
+            timeout=float(timeout) if timeout and timeout.replace(".", "", 1).isdecimal() else timeout,
+            deadline=deadline,
         )
         if wait is not None:
             _await(job, wait)

@@ -51,10 +51,11 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
         sweeper: Sweeper | None = None
-        while not ending.wait(settings().sweep_seconds if sweeper else 0):
+        pause = 0.0
+        while not ending.wait(pause):
             try:
                 sweeper = sweeper or _begin()
-                sweeper.sweep()
+                pause = 0.0 if sweeper.sweep().is_full else settings().sweep_seconds
             except DatabaseError as error:
                 # PostgreSQL is away: whatever this round would have done, a later one will find again.
                 logger.warning("sweep_failed", error=str(error).strip())
