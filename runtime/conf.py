@@ -76,6 +76,8 @@ class Settings:
     """Dotted paths of what looks at step functions, in order. See docs/step-contract.md."""
     strict_steps: bool = False
     """Run no step function that breaks the step contract; `@step(strict=True)` says so of one."""
+    replay_seconds: float = 30.0
+    """What one attempt may take when `replay --verify` runs it again."""
     narrative_events: int = 256
     narrative_bytes: int = 256 * 1024
     """What a step may hold of `context.emit` and `context.progress` until its next durable write."""
