@@ -160,7 +160,7 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
     except (StaleAttempt, Crashed):
         raise
     except BaseException as error:  # of whatever kind, SystemExit included: it ends the step, not the worker
-        outcome = _sound(outcome_of(error, step), step, context)
+        outcome = sound(outcome_of(error, step), step, context)
     if context.doubts and not (isinstance(outcome, Waiting) and outcome.kind == "unknown"):
         outcome = _in_doubt(context.doubts[0], step)
     return context, outcome
@@ -197,7 +197,7 @@ def _pause(seconds: object) -> timedelta | None:
         return None
 
 
-def _sound(outcome: Outcome, step: Step, context: Context) -> Outcome:
+def sound(outcome: Outcome, step: Step, context: Context) -> Outcome:
     """An error that somebody made up may hold what no row can."""
     if isinstance(outcome, Waiting):
         return outcome

@@ -10,7 +10,7 @@ from runtime.chain import canonical
 from runtime.contract import ContractViolated
 from runtime.contract.guard import Guard
 from runtime.exceptions import AetherisError
-from runtime.execution import outcome_of
+from runtime.execution import outcome_of, sound
 from runtime.models import Job, Scope, Step
 from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
 from runtime.replays.injected import END, ReplayContext
@@ -70,7 +70,7 @@ def _outcome(step: Step, context: ReplayContext, guard: Guard, seconds: float) -
     except TimeExceeded:
         raise Diverged("time", f"over within {seconds:g} s", "still running") from None
     except BaseException as error:  # of whatever kind: it is what the attempt would have ended in
-        outcome = outcome_of(error, step)
+        outcome = sound(outcome_of(error, step), step, context)
     if context.fault is not None:
         raise context.fault
     if guard.violation is not None:

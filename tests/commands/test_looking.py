@@ -216,3 +216,41 @@ def test_a_graph_is_printed_checked_and_refused_with_every_fault(tmp_path: Path)
         said("graph", "check", file)
     with pytest.raises(CommandError, match="No agent is named 'nothing'"):
         said("graph", "print", "nothing")
+
+
+def test_replay_tells_what_changed_between_two_events_and_between_two_jobs(driven):
+    job, other = driven("ask", {"amount": 5}), driven("ask", {"amount": 6})
+
+    answer = asked("replay", job.pk, "--diff", "2..4")
+    assert answer["diff"]["steps"]["big"]["status"] == ["ready", "completed"]
+    assert answer["diff"]["results"] == {"big": [None, False]}
+    assert "ready" in said("replay", job.pk, "--diff", "2..4")
+    assert "are the same" in said("replay", job.pk, "--diff", "3..3")
+    calls = asked("replay", job.pk, "--diff", other.pk)["diff"]["calls"]
+    assert calls["refund.charge#0"]["arguments"] == [{"amount": 5.0}, {"amount": 6.0}]
+    for wrong, message in (
+        ("2..x", "two event numbers"),
+        ("2..999", "has the events 1 to"),
+        ("0", "several"),
+    ):
+        with pytest.raises(CommandError, match=message):
+            said("replay", job.pk, "--diff", wrong)
+
+
+def test_replay_verifies_and_ends_with_1_where_a_step_diverges(driven):
+    job = driven("charge", {"amount": 7})
+    assert "1 attempts ran again on 1 recorded effects, all alike." in said("replay", job.pk, "--verify")
+
+    job.steps.update(config={"tool": "charge", "inputs": {"amount": 8.0}})
+    with pytest.raises(CommandError, match="docs/replay.md"):
+        said("replay", job.pk, "--verify")
+
+
+def test_replay_says_what_a_fork_would_do_and_forks_only_if_told(driven):
+    job = driven("charge", {"amount": 7})
+
+    answer = asked("replay", job.pk, "--fork-from", "charge")
+    assert (answer["again"], answer["fork"], Job.objects.count()) == (["charge"], None, 1)
+    assert "may happen again" in said("replay", job.pk, "--fork-from", "charge")
+    forked = asked("replay", job.pk, "--fork-from", "charge", "--input", '{"amount": 9}', "--yes")["fork"]
+    assert Job.objects.get(pk=forked).input == {"amount": 9}
