@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Func, QuerySet, TextField, Value
+from django.db.models import Func, OuterRef, QuerySet, Subquery, TextField, Value
 from django.db.models.functions import Left
 
 from forensics.answers import AnswerForm
@@ -13,7 +13,7 @@ from forensics.drawing import Drawing, draw
 from runtime import history, permissions
 from runtime.approvals import may_decide
 from runtime.models import Event, EventPart, Job, LedgerEntry, Scope, Step, Wait
-from runtime.states import EntryState, StepStatus
+from runtime.states import StepStatus
 
 CLIP = 4000
 STEPS_SHOWN = 100
@@ -72,10 +72,11 @@ class OpenWait:
 
 @dataclass
 class Doubt:
-    """A call of which nobody knows whether it happened."""
+    """A call that waits for a person: nobody knows whether it happened, or it is to be undone and cannot be."""
 
     entry: LedgerEntry
     arguments: str
+    refusal: str = ""
     error: str = ""
     sent: dict[str, str] = field(default_factory=dict)
 
@@ -216,13 +217,17 @@ def _waits(job: Job, user: Any, forms: dict[int, AnswerForm]) -> list[OpenWait]:
 
 
 def _doubts(job: Job, payloads: bool) -> list[Doubt]:
-    entries: QuerySet[LedgerEntry] = LedgerEntry.objects.filter(job=job, state=EntryState.UNKNOWN)
+    entries: QuerySet[LedgerEntry] = LedgerEntry.objects.filter(job=job).undecided()
+    refusal = Wait.objects.open().filter(step=OuterRef("undone_by"), kind="refused").values("prompt")[:1]
     shown = (
         entries.defer("arguments", "result", "usage")
         .select_related("step")
-        .annotate(text=clipped("arguments"))
+        .annotate(text=clipped("arguments"), refusal=Subquery(refusal))
     )
-    return [Doubt(entry, entry.text if payloads else "") for entry in shown.order_by("id")[:OPEN_SHOWN]]
+    return [
+        Doubt(entry, entry.text, entry.refusal or "") if payloads else Doubt(entry, "")
+        for entry in shown.order_by("id")[:OPEN_SHOWN]
+    ]
 
 
 def _panel(job: Job, key: str, payloads: bool) -> StepPanel | None:

@@ -143,7 +143,7 @@ def function(name: str) -> StepFunction:
         raise FunctionNotFound(name, sorted(_functions)) from None
 
 
-def parse(data: Any, *, outer: Collection[str] = ()) -> TaskGraph:
+def parse(data: Any, *, outer: Collection[str] | None = None) -> TaskGraph:
     """Check a graph in wire form against what is registered here. Raises `GraphInvalid`."""
     return TaskGraph.parse(
         data,

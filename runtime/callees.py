@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import UUID
 
 from django.utils.module_loading import import_string
@@ -63,10 +63,17 @@ class Callee(ABC):
         """Payload parts, beside the result, of the event that records the answer."""
         return []
 
+    @property
+    def compensation(self) -> Mapping[str, Any] | None:
+        """What undoes such a call: a tool and the templates of its inputs. Recorded with the intent."""
+        return None
+
 
 @dataclass(frozen=True)
 class ToolCallee(Callee):
     tool: tools.Tool
+    compensate: Mapping[str, Any] | Literal[False] | None = None
+    """What the node says; None leaves it to the tool."""
 
     kind = "tool"
     called_event = "tool_called"
@@ -91,6 +98,12 @@ class ToolCallee(Callee):
 
     def verdict(self, key: UUID, arguments: Any) -> Verdict:
         return self.tool.verify(str(key), arguments) if self.tool.verify else CannotTell()
+
+    @property
+    def compensation(self) -> Mapping[str, Any] | None:
+        if self.compensate is not None:
+            return self.compensate or None
+        return self.tool.compensate.as_json() if self.tool.compensate else None
 
 
 @dataclass(frozen=True)
@@ -176,8 +189,8 @@ class CallContext:
         return self.context.cancelled
 
 
-def tool_callee(name: str) -> ToolCallee:
+def tool_callee(name: str, compensate: Mapping[str, Any] | Literal[False] | None = None) -> ToolCallee:
     found = tools.get(name)
     if found is None:
         raise ToolNotFound(name, tools.names())
-    return ToolCallee(found)
+    return ToolCallee(found, compensate)

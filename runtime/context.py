@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from runtime import clock, expressions, ports
@@ -83,12 +83,19 @@ class Context:
         return self.call_tool(name, arguments, call=self._call_name(name))
 
     @beside_the_loop
-    def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str) -> Any:
+    def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        call: str,
+        compensate: Mapping[str, Any] | Literal[False] | None = None,
+    ) -> Any:
         if self._ridden and self._ridden[0].call == call:
             intent, answer = self._ridden
             self._ridden = None
             return Invocation(self, intent, answer).result()
-        callee = tool_callee(name)
+        callee = tool_callee(name, compensate)
         return Invocation(self, self._intent(call, callee, callee.tool.checked(arguments))).result()
 
     @beside_the_loop

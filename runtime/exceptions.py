@@ -44,7 +44,12 @@ class RetryRefused(JobFinished):
     """The job has not failed, so there is nothing to retry."""
 
     def __init__(self, job_id: UUID, status: str) -> None:
-        AetherisError.__init__(self, f"Job {job_id} is {status}: only a failed job can be retried.")
+        way = (
+            "what it had done was undone, so its results are not true any more. Fork it, or submit it anew."
+            if status == "compensated"
+            else "only a failed job can be retried."
+        )
+        AetherisError.__init__(self, f"Job {job_id} is {status}: {way}")
         self.status = status
 
 
@@ -128,6 +133,13 @@ class FingerprintMismatch(Permanent):
             f"Step {step!r} repeats call {call!r} with other arguments than those recorded. "
             "A retried step must make the same calls: take changing values from the context."
         )
+
+
+class CallAbandoned(Permanent):
+    """A person closed the call without knowing whether it happened."""
+
+    def __init__(self, step: str, call: str) -> None:
+        super().__init__(f"Call {call!r} of step {step!r} was abandoned by a person.")
 
 
 class CallRefused(AetherisError):

@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 from django.db import DataError, IntegrityError
 
-from runtime import agents, endings, nodes, policies
+from runtime import agents, compensations, endings, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -253,6 +253,8 @@ def _move(turn: Turn, run: Run, outcome: Outcome) -> None:
             turn.fail(step, error)
         case Retry(error, after):
             turn.retry(step, error, after=after or _backoff(step))
+        case Failed(error) if step.kind == compensations.KIND:
+            turn.park(step, compensations.for_a_person(step, error))
         case Failed(error):
             turn.fail(step, error)
         case Waiting():

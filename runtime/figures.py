@@ -99,7 +99,7 @@ def collect() -> Figures:
             .values_list("kind", "id__count")
         ),
         waits_due=Wait.objects.due().count(),
-        in_doubt=LedgerEntry.objects.in_doubt().count(),
+        in_doubt=LedgerEntry.objects.undecided().count(),
         stranded=_stranded(),
         jobs_submitted_per_minute=submitted,
         jobs_ended_per_minute=ended,

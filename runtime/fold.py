@@ -312,6 +312,17 @@ class _Folding:
     def time_out_job(self, header: Header) -> None:
         self.state.ending_as = self.state.ending_as or JobStatus.FAILED
 
+    def compensate(self, header: Header) -> None:
+        """What `aetheris_compensate` does: steps that undo, each after the one before it."""
+        keys = header["data"]["steps"]
+        for before, key in zip([None, *keys], keys, strict=False):
+            status = StepStatus.BLOCKED if before else StepStatus.READY
+            self.state.steps[key] = StepState(None, int(before is not None), status=status)
+            if before:
+                self._children[before].append(PlannedEdge(before, key, None))
+        self.state.ending_as = header["data"]["ending_as"]
+        self.state.paused = False
+
     def pause(self, header: Header) -> None:
         self.state.paused = header["type"] == "job_paused"
 
@@ -394,6 +405,7 @@ _HANDLERS: dict[str, Callable[[_Folding, Header], None]] = {
     "step_timed_out": _Folding.again,
     "step_parked": _Folding.park,
     "step_resumed": _Folding.resume,
+    "compensation_planned": _Folding.compensate,
     "operator_acted": _Folding.operate,
     "job_reopened": _Folding.reopen,
     "job_forked": _Folding.fork,

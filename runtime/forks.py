@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from runtime import agents
+from runtime import agents, compensations
 from runtime.exceptions import InputInvalid, StepNotFound
 from runtime.models import Blob, Job, LedgerEntry, Step
 from runtime.planning import Request, begin
@@ -44,15 +44,15 @@ class ForkPlan:
 
 def plan(job: Job, step_key: str) -> ForkPlan:
     """Look before forking. Raises `StepNotFound`, or `InputInvalid` for a step inside a map or plan."""
-    steps = {
-        step.key: step for step in job.steps.filter(scope=None).for_list() if step.key == _outermost(step.key)
-    }
+    own = job.steps.filter(scope=None).exclude(kind=compensations.KIND)
+    steps = {step.key: step for step in own.for_list() if step.key == _outermost(step.key)}
     _check_step(job, step_key, steps)
-    after = _downstream(job, step_key)
+    after = _downstream(job, step_key, *_undone(job))
     copied = [key for key, step in steps.items() if key not in after and step.status in COPIED]
     taken_over = set(copied)
     again = [key for key in steps if key not in taken_over]
     entries = LedgerEntry.objects.filter(job=job, kind="tool", state__in=MAY_HAVE_HAPPENED)
+    entries = entries.exclude(step__kind=compensations.KIND)
     effects = [
         {"step": entry.step.key, "tool": entry.name, "state": entry.state, "arguments": entry.arguments}
         for entry in entries.select_related("step")
@@ -108,12 +108,18 @@ def _check_step(job: Job, step_key: str, steps: dict[str, Step]) -> None:
     raise StepNotFound(f"{step_key!r} in job {job.pk}")
 
 
-def _downstream(job: Job, step_key: str) -> set[str]:
-    """The step and everything that an edge leads to from it."""
+def _undone(job: Job) -> set[str]:
+    """Steps of which calls were undone: what they answered is not true any more."""
+    undone = job.ledger.filter(state=EntryState.COMPENSATED).values_list("step__key", flat=True)
+    return {_outermost(key) for key in undone}
+
+
+def _downstream(job: Job, *step_keys: str) -> set[str]:
+    """The steps and everything that an edge leads to from them."""
     children: dict[str, list[str]] = defaultdict(list)
     for parent, child in job.edges.values_list("parent__key", "child__key"):
         children[parent].append(child)
-    found, open_ = {step_key}, [step_key]
+    found, open_ = set(step_keys), list(step_keys)
     while open_:
         for child in children[open_.pop()]:
             if child not in found:

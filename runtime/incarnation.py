@@ -44,7 +44,7 @@ WITH beat AS (
     draining_at = coalesce(aetheris_worker.draining_at, excluded.draining_at)
 )
 SELECT s.id, s.attempt, s.status = 'running' AND s.worker_id = %(id)s AS ours,
-    j.ending_as IS NOT NULL OR coalesce(c.stopping, false) AS ending
+    j.ending_as IS NOT NULL AND j.compensating_at IS NULL OR coalesce(c.stopping, false) AS ending
   FROM aetheris_step s JOIN aetheris_job j ON j.id = s.job_id LEFT JOIN aetheris_scope c ON c.id = s.scope_id
   WHERE s.id = ANY(%(held)s)
 """

@@ -18,7 +18,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from runtime import chain
 from runtime.callees import Callee
-from runtime.exceptions import CallInDoubt, CallRefused, FingerprintMismatch, Permanent, StaleAttempt
+from runtime.exceptions import CallAbandoned, CallInDoubt, CallRefused, FingerprintMismatch, StaleAttempt
 from runtime.failures import describe, text
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
@@ -99,6 +99,7 @@ class Intent:
                 "idempotent": policy.idempotent,
                 "timeout": policy.timeout,
                 "key_window": policy.key_window.total_seconds() if policy.key_window else None,
+                **({"compensate": undoing} if (undoing := self.callee.compensation) else {}),
             },
             **facts(data, [part(self.callee.arguments_part, self.arguments)]),
         }
@@ -163,9 +164,7 @@ class Invocation:
                     (recorded["error"] or {}).get("message", "the outcome was lost"), age, sent
                 )
             case EntryState.ABANDONED:
-                raise Permanent(
-                    f"Call {self.intent.call!r} of step {self.intent.step_key!r} was abandoned by a person."
-                )
+                raise CallAbandoned(self.intent.step_key, self.intent.call)
             case _:
                 return self._next_generation().result()
 
@@ -206,6 +205,21 @@ class Invocation:
             self._start_again(EntryState.UNKNOWN)
             return self._send()
         raise self._doubt(reason)
+
+    def ascertain(self, reason: str, sent: timedelta) -> None:
+        """Settle a doubt by what `verify` says, and never by another call. Raises `CallInDoubt` if it cannot tell."""
+        send_window = timedelta(seconds=self.intent.callee.policy.timeout)
+        match self._verdict(reason):
+            case Happened(result):
+                self._settle_now(partial(self._reconcile, result))
+            case Absent(fencing=True):
+                self._settle_now(self._fenced_off)
+            case Absent() if sent > send_window:
+                self._settle_now(self._proved_absent)
+            case Absent():
+                raise self._doubt(reason, retry_in=(send_window - sent).total_seconds() + 1)
+            case _:
+                raise self._doubt(reason)
 
     def _verdict(self, reason: str) -> Verdict:
         try:

@@ -104,6 +104,7 @@ def begin(
             "graph_digest": request.graph.digest,
             "input": input,
             "result_template": request.rows.result_template,
+            "compensate": request.graph.compensate,
             "request_digest": digest,
             "parent_step": parent.pk if parent else None,
             "on_parent_end": on_parent_end,

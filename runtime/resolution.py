@@ -1,9 +1,11 @@
-"""Settling what is in doubt: a person says whether a call happened. Who and why go into the events."""
+"""Settling what is in doubt: a person says whether a call happened, or what becomes of a call that is to be undone
+and cannot be. Who and why go into the events."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from runtime import compensations
 from runtime.exceptions import InputInvalid, StaleAttempt
 from runtime.models import LedgerEntry, Step
 from runtime.states import EntryState
@@ -13,31 +15,47 @@ from runtime.values import check, check_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Verdict = Literal["happened", "absent", "abandon"]
+Verdict = Literal["happened", "absent", "abandon", "undone", "again"]
 
 SETTLED: Mapping[Verdict, EntryState] = {
     "happened": EntryState.COMMITTED,
     "absent": EntryState.REFUSED,
     "abandon": EntryState.ABANDONED,
 }
+"""Of a call in doubt."""
+OF_COMPENSATION: tuple[Verdict, ...] = ("undone", "again", "abandon")
+"""Of a call that happened and is to be undone."""
+VERDICTS: tuple[Verdict, ...] = tuple(dict.fromkeys((*SETTLED, *OF_COMPENSATION)))
 
 
 def resolve(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, result: Any = None) -> None:
-    """Close the doubt about one call, and wake the step that waits for it.
+    """Say what became of one call, and wake the step that waits for it.
 
-    `happened`: the step goes on with `result`. `absent`: it did not happen, so it is called, with the same key.
-    `abandon`: it is neither known nor called, and the step fails. Raises `InputInvalid` for a bad verdict or a
-    missing reason, `StaleAttempt` when the entry is not in doubt any more.
+    Of a call in doubt: `happened`, the step goes on with `result`; `absent`, it did not happen, so it is called,
+    with the same key; `abandon`, it is neither known nor called, and the step fails.
+
+    Of a call that is to be undone: `undone`, somebody did it by hand; `again`, it is tried once more; `abandon`, it
+    stays as it is. The last two where its compensation was refused and waits for a person.
+
+    Raises `InputInvalid` for a bad verdict or a missing reason, `StaleAttempt` when there is nothing to decide.
     """
-    if verdict not in SETTLED:
-        raise InputInvalid("verdict", f"must be one of {', '.join(SETTLED)}, not {verdict!r}")
+    if verdict not in VERDICTS:
+        raise InputInvalid("verdict", f"must be one of {', '.join(VERDICTS)}, not {verdict!r}")
     check_text(why.strip(), "why", 2000)
     check(result, "result")
-    if entry.state != EntryState.UNKNOWN:
+    if entry.state == EntryState.COMMITTED and entry.undone_by is not None and verdict in OF_COMPENSATION:
+        _resolve_compensation(entry, entry.undone_by, verdict, by=by, why=why)
+    elif entry.state == EntryState.UNKNOWN and verdict in SETTLED:
+        _resolve_doubt(entry, verdict, by=by, why=why, result=result)
+    elif entry.state == EntryState.UNKNOWN:
+        raise InputInvalid("verdict", f"of a call in doubt must be one of {', '.join(SETTLED)}")
+    else:
         raise StaleAttempt(f"call {entry.call!r} of job {entry.job_id} is {entry.state}, not in doubt")
+    entry.refresh_from_db()
+
+
+def _resolve_doubt(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, result: Any) -> None:
     step = Step.objects.get(pk=entry.step_id)
-    key = {"step": step.pk, "key": step.key, "call": entry.call, "generation": entry.generation}
-    operator = part("operator", {"by": by, "why": why})
     told = (
         part("tool.result", result)
         if verdict == "happened"
@@ -45,7 +63,7 @@ def resolve(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, result: 
     )
     with step.turn() as turn:
         turn.settle(
-            key,
+            compensations.named(entry),
             SETTLED[verdict],
             "tool_reconciled",
             attempt=None,
@@ -54,8 +72,28 @@ def resolve(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, result: 
             by=by,
             why=why,
             data={"by": by, "verdict": verdict},
-            parts=[told, operator],
+            parts=[told, part("operator", {"by": by, "why": why})],
         )
         waiting_for = f"unknown:{entry.call}#{entry.generation}"
         turn.resume(step, {"outcome": "resolved"}, waiting_for=waiting_for, optional=True)
-    entry.refresh_from_db()
+
+
+def _resolve_compensation(entry: LedgerEntry, step: Step, verdict: Verdict, *, by: str, why: str) -> None:
+    operator = part("operator", {"by": by, "why": why})
+    is_undone = verdict == "undone"
+    with step.turn() as turn:
+        if is_undone:
+            turn.settle(
+                compensations.named(entry),
+                EntryState.COMPENSATED,
+                "step_compensated",
+                attempt=None,
+                by=by,
+                why=why,
+                data={"by": by, "verdict": verdict},
+                parts=[operator],
+            )
+        else:
+            turn.event("operator_acted", step=step.key, data={"by": by, "verb": verdict}, parts=[operator])
+        resume = compensations.GIVEN_UP if verdict == "abandon" else {"outcome": "resolved"}
+        turn.resume(step, resume, waiting_for=compensations.waiting_for(step), optional=is_undone)

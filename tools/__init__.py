@@ -1,6 +1,7 @@
 """What a tool is: a typed function with a declared effect on the outside. Knows nothing of jobs."""
 
 from tools.answers import Absent, CannotTell, Happened, Verdict
+from tools.compensation import Compensation
 from tools.errors import NotSent, Refused, ToolArgumentsInvalid, ToolError
 from tools.registry import get, names, register, registered
 from tools.tool import Policy, Tool, ToolContext, tool
@@ -8,6 +9,7 @@ from tools.tool import Policy, Tool, ToolContext, tool
 __all__ = [
     "Absent",
     "CannotTell",
+    "Compensation",
     "Happened",
     "NotSent",
     "Policy",

@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from tools import registry
 from tools.answers import Verdict
+from tools.compensation import Compensation
 from tools.errors import ToolArgumentsInvalid
 
 
@@ -69,6 +70,7 @@ class Tool:
     version: str = "1"
     retry: Mapping[str, Any] | None = None
     """How steps that call it are tried again, where neither node nor agent says: the keys of a node's `retry`."""
+    compensate: Compensation | None = None
 
     @property
     def where(self) -> str:
@@ -156,6 +158,7 @@ def tool(
     verify: Verify | None = None,
     version: str = "1",
     retry: Mapping[str, Any] | None = None,
+    compensate: Compensation | None = None,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -164,6 +167,7 @@ def tool(
     verify: Verify | None = None,
     version: str = "1",
     retry: Mapping[str, Any] | None = None,
+    compensate: Compensation | None = None,
     **policy: Any,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Declare a tool and register it.
@@ -171,11 +175,18 @@ def tool(
     `read_only`: no effect outside, may be called again. `idempotent` with `key_window`: may be called again
     with the same key while the outside keeps it. `verify(key, arguments)`: tells whether a call happened.
     With none of these a call of unknown outcome waits for a person. `retry` says how steps that call it are tried
-    again, with the keys of a node's `retry`.
+    again, with the keys of a node's `retry`. `compensate`: the tool that undoes a call, when a job whose graph
+    says so ends as failed or cancelled.
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
-        declared = Tool(name or function.__name__, function, Policy(**policy), verify, version, retry)
+        declared = Tool(
+            name or function.__name__, function, Policy(**policy), verify, version, retry, compensate
+        )
+        if compensate is not None and declared.policy.read_only:
+            raise TypeError(
+                f"tool {declared.name!r} ({declared.where}) is read_only: there is nothing to compensate"
+            )
         declared.arguments_model  # noqa: B018 - a signature that cannot be checked is refused at import
         registry.register(declared)
         return declared

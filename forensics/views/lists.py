@@ -76,7 +76,7 @@ def _decidable(request: HttpRequest) -> list[Wait]:
 
 
 def _doubts(request: HttpRequest) -> list[LedgerEntry]:
-    entries = permissions.visible_entries(request.user).in_doubt().for_list()
+    entries = permissions.visible_entries(request.user).undecided().for_list()
     return list(entries.order_by("id")[:MOST_SHOWN])
 
 

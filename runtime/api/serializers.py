@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from runtime import history
 from runtime.models import Event, Job, LedgerEntry, Step, Wait
+from runtime.resolution import VERDICTS
 from runtime.states import EntryState
 
 STEPS_SHOWN = 500
@@ -100,7 +101,7 @@ class OperateRequest(serializers.Serializer):  # type: ignore[type-arg]
 
 
 class ResolveRequest(serializers.Serializer):  # type: ignore[type-arg]
-    verdict = serializers.ChoiceField(choices=["happened", "absent", "abandon"])
+    verdict = serializers.ChoiceField(choices=VERDICTS)
     why = serializers.CharField(max_length=2000)
     result = AnyJSON(
         required=False, default=None, allow_null=True, help_text="With `happened`: what the call answered."

@@ -83,7 +83,7 @@ class MemoryContext(Context):
         self._http = http
         self._replayed = recorded
 
-    def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str) -> Any:
+    def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str, compensate: Any = None) -> Any:
         registered = tools.get(name)
         with self._aside():
             checked = registered.checked(arguments) if registered else dict(arguments)

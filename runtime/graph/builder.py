@@ -17,12 +17,14 @@ A reference brings its edge along: `big` above would follow `order` without bein
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from runtime.expressions import ExpressionInvalid
 from runtime.graph.kinds import node_references
+from tools import Compensation
 
 When = bool | str | None
+Compensate = Literal["on_failure", "on_cancel", "always"]
 
 
 class Exit:
@@ -78,14 +80,20 @@ class Graph:
     """Builds the wire form of a TaskGraph. Every node method takes the common keys as keywords:
     `join`, `timeout`, `retry`, `queue`, `priority`, `requires` and, where an input bears such a name, `inputs`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, compensate: Compensate | None = None) -> None:
+        """`compensate` says on which ends of the job its calls are undone: without it, never."""
+        self._compensate = compensate
         self._nodes: list[dict[str, Any]] = []
         self._edges: list[dict[str, Any]] = []
         self._result: Any = None
 
     def tool(self, id: str, tool: str, /, **keys: Any) -> Node:
-        """A call of a registered tool. Keywords that are not common keys are its inputs."""
-        return self._with_inputs(id, "tool", {"tool": tool}, keys)
+        """A call of a registered tool. Keywords that are not common keys are its inputs.
+
+        `compensate` replaces what the tool says of undoing it: a `tools.Compensation`, or False for nothing.
+        """
+        undoing = {"compensate": keys.pop("compensate")} if "compensate" in keys else {}
+        return self._with_inputs(id, "tool", {"tool": tool, **undoing}, keys)
 
     def function(self, id: str, function: str | Callable[..., Any], /, **keys: Any) -> Node:
         """A registered Python function, by name or itself. Other keywords are its inputs."""
@@ -159,6 +167,8 @@ class Graph:
         }
         if self._result is not None:
             graph["result"] = self._result
+        if self._compensate is not None:
+            graph["compensate"] = self._compensate
         return graph
 
     def _with_inputs(self, id: str, kind: str, config: dict[str, Any], keys: dict[str, Any]) -> Node:
@@ -218,6 +228,8 @@ def _wire(value: Any) -> Any:
     match value:
         case Node():
             return str(value)
+        case Compensation():
+            return _wire(value.as_json())
         case timedelta():
             return value.total_seconds()
         case Mapping():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.graph.edge_checks import find_order, look_at_edges, look_at_joins
+from runtime.graph.fields import COMPENSATE
 from runtime.graph.limits import Limits, count, look_at_values
 from runtime.graph.node_checks import Registered, ask_kinds, look_at_nodes
 from runtime.graph.problems import Report
@@ -26,6 +27,7 @@ def check(data: Any, registered: Registered, limits: Limits) -> Checked:
     report = Report()
     count(data, limits, report)
     report.settle()
+    _look_at_compensate(data, report, is_inner=registered.is_inner)
     look_at_values(data, limits, report)
     report.settle()
     nodes: list[dict[str, Any]] = data["nodes"]
@@ -43,3 +45,14 @@ def check(data: Any, registered: Registered, limits: Limits) -> Checked:
     ask_kinds(nodes, registered.kinds, report)
     report.settle()
     return Checked(order, references.names)
+
+
+def _look_at_compensate(data: dict[str, Any], report: Report, *, is_inner: bool) -> None:
+    """When the job is undone: the word of its own graph, which the graphs within it cannot change."""
+    if "compensate" not in data:
+        return
+    if is_inner:
+        message = "a graph inside a job's graph cannot say when the job is compensated"
+        report.add("compensate", "not_here", message, "say it in the job's own graph")
+    elif wrong := COMPENSATE.check(data["compensate"]):
+        report.add("compensate", "bad_value", wrong)

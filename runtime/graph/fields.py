@@ -185,6 +185,18 @@ _RETRY: dict[str, Field] = {
 RETRY = _object_of(_RETRY)
 POLICY = _object_of({**_RETRY, "timeout": DURATION})
 """What an agent may say of all its steps."""
+COMPENSATE = choice("on_failure", "on_cancel", "always")
+_UNDOING = _object_of({"tool": TEXT, "inputs": OBJECT}, required=("tool",))
+UNDOING = Field(
+    {"anyOf": [{"const": False}, _UNDOING.schema]},
+    lambda value: (
+        None
+        if value is False
+        else _UNDOING.check(value)
+        if isinstance(value, dict)
+        else 'must be false, or {"tool": …, "inputs": {…}}'
+    ),
+)
 MESSAGES = _list_of(_object_of({"role": TEXT, "content": ANY}, required=("role", "content")), least=1)
 APPROVERS = _object_of(
     {"users": _list_of(TEXT), "groups": _list_of(TEXT), "permission": TEXT},

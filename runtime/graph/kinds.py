@@ -81,7 +81,11 @@ COMMON: dict[str, Field] = {
 }
 
 SHAPES: dict[str, Shape] = {
-    "tool": Shape({"tool": fields.TEXT}, {}, literals=frozenset({"tool"})),
+    "tool": Shape(
+        {"tool": fields.TEXT},
+        {"compensate": fields.UNDOING},
+        literals=frozenset({"tool", "compensate"}),
+    ),
     "function": Shape({"function": fields.TEXT}, {}, literals=frozenset({"function"})),
     "llm": Shape(
         {},

@@ -29,8 +29,10 @@ def count(data: Any, limits: Limits, report: Report) -> None:
     """Only the outermost object and the lengths of its lists."""
     if not isinstance(data, dict):
         return report.add("", "not_object", "a TaskGraph is an object with nodes and edges")
-    for key in data.keys() - {"nodes", "edges", "result"}:
-        report.add(str(key), "unknown_key", f"unknown key {key!r}", "known are nodes, edges, result")
+    for key in data.keys() - {"nodes", "edges", "result", "compensate"}:
+        report.add(
+            str(key), "unknown_key", f"unknown key {key!r}", "known are nodes, edges, result, compensate"
+        )
     nodes, edges = data.get("nodes"), data.get("edges", [])
     if not isinstance(nodes, list) or not nodes:
         report.add("nodes", "no_nodes", "must be a list with at least one node")

@@ -18,6 +18,8 @@ class Registered:
     functions: Collection[str] | None
     outer: frozenset[str] = frozenset()
     queues: Collection[str] | None = None
+    is_inner: bool = False
+    """Whether the graph is one inside a job's graph."""
 
 
 def look_at_nodes(nodes: list[Any], registered: Registered, report: Report) -> dict[str, int]:

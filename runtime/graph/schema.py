@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from runtime.expressions import IDENTIFIER
+from runtime.graph.fields import COMPENSATE
 from runtime.graph.kinds import COMMON, SHAPES, Shape
 
 ID = {"type": "string", "pattern": f"^{IDENTIFIER}$", "maxLength": 100}
@@ -21,6 +22,10 @@ def json_schema() -> dict[str, Any]:
             "nodes": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/node"}},
             "edges": {"type": "array", "items": {"$ref": "#/$defs/edge"}},
             "result": {"description": "A JSON value in which texts may hold ${expression}."},
+            "compensate": {
+                **COMPENSATE.schema,
+                "description": "On which ends of the job its calls are undone; without it, never.",
+            },
         },
         "$defs": {"node": _node(), "edge": _edge()},
     }

@@ -72,22 +72,20 @@ class TaskGraph:
         kinds: Mapping[str, Kind] | None = None,
         functions: Collection[str] | None = None,
         queues: Collection[str] | None = None,
-        outer: Collection[str] = (),
+        outer: Collection[str] | None = None,
         limit: int = Limits.nodes,
         node_bytes: int = Limits.node_bytes,
     ) -> "TaskGraph":
         """The graph, or GraphInvalid with every fault and its place.
 
         A registry that is left out is not consulted; `kinds` adds to the built-in kinds. `limit` counts
-        nodes, `node_bytes` bounds each. `outer` are names that expressions may use beside `input` and ids:
-        those around a sub-graph.
+        nodes, `node_bytes` bounds each. `outer` is given for a graph inside a job's graph: the names around it
+        that expressions may use beside `input` and ids.
         """
         value = _json(data)
-        checked = check(
-            value,
-            Registered(tools, kinds or {}, functions, frozenset(outer), queues),
-            Limits(limit, node_bytes),
-        )
+        inner, names = outer is not None, frozenset(outer or ())
+        registered = Registered(tools, kinds or {}, functions, names, queues, inner)
+        checked = check(value, registered, Limits(limit, node_bytes))
         return cls(value, checked.order, checked.references)
 
     @classmethod
@@ -100,6 +98,11 @@ class TaskGraph:
     def result(self) -> Any:
         """The template of the job's result, or None."""
         return self._data.get("result")
+
+    @property
+    def compensate(self) -> str:
+        """On which ends of the job its calls are undone: on_failure, on_cancel, always, or empty for none."""
+        return str(self._data.get("compensate", ""))
 
     @property
     def keys(self) -> list[str]:

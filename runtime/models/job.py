@@ -139,6 +139,10 @@ class Job(models.Model):
     overdue_at = models.DateTimeField(null=True)
     """When they are over; NULL while the clock stands."""
     deadline_at = models.DateTimeField(null=True)
+    compensate = models.CharField(max_length=10, default="", blank=True)
+    """On which ends what it did is undone, as its graph says: on_failure, on_cancel, always, or never."""
+    compensating_at = models.DateTimeField(null=True)
+    """Since when; until these steps have ended the job has not."""
 
     seq = models.BigIntegerField(default=0)
     head = models.BinaryField(max_length=32)
@@ -246,7 +250,8 @@ class Job(models.Model):
     def retry(self, *, by: str = "", why: str = "") -> None:
         """Reopen a failed job from what failed: completed steps and recorded effects stay as they are.
 
-        Raises `RetryRefused` for a job that completed or was cancelled, and for one that has not ended.
+        Raises `RetryRefused` for a job that completed or was cancelled, for one that has not ended, and for one
+        of which calls were undone.
         """
         try:
             self._act("reopen", "job_reopened", by, why)

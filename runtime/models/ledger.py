@@ -10,6 +10,7 @@ from django.db.models.functions import Cast
 from runtime.models import job, step
 from runtime.models.base import TenantField
 from runtime.models.job import Job
+from runtime.models.signal import Wait
 from runtime.models.step import Step
 from runtime.states import EntryState
 
@@ -27,6 +28,12 @@ class LedgerEntryQuerySet(models.QuerySet["LedgerEntry"]):
         sums = {name: Sum(Cast(KeyTextTransform(name, "usage"), models.BigIntegerField())) for name in SUMMED}
         found = self.filter(kind="llm", usage__isnull=False).order_by().aggregate(calls=Count("pk"), **sums)
         return {name: value or 0 for name, value in found.items()}
+
+    def undecided(self) -> LedgerEntryQuerySet:
+        """Those that wait for a person: in doubt, or to be undone where that was refused for good."""
+        # Their ids first: over a join the planner would read the whole ledger.
+        steps = list(Wait.objects.open().filter(kind="refused").values_list("step", flat=True))
+        return self.filter(Q(state=EntryState.UNKNOWN) | Q(undone_by__in=steps, state=EntryState.COMMITTED))
 
     def for_list(self) -> LedgerEntryQuerySet:
         """Entries with their steps and jobs, none of them with its payloads."""
@@ -66,6 +73,10 @@ class LedgerEntry(models.Model):
     settled_at = models.DateTimeField(null=True)
     resolved_by = models.CharField(max_length=200, default="", blank=True)
     resolved_why = models.TextField(default="", blank=True)
+    undone_by = models.ForeignKey(
+        Step, models.PROTECT, null=True, related_name="undoes", db_constraint=False, db_index=False
+    )
+    """The step that compensates this call, once the job is ending."""
 
     objects = LedgerEntryQuerySet.as_manager()
 
@@ -81,6 +92,9 @@ class LedgerEntry(models.Model):
             ),
         )
         indexes = (
+            models.Index(
+                fields=("undone_by",), name="aetheris_ledger_undone", condition=Q(undone_by__isnull=False)
+            ),
             models.Index(fields=("tenant", "id"), name="aetheris_ledger_doubt", condition=Q(state="unknown")),
             models.Index(
                 fields=("job",), name="aetheris_ledger_open", condition=Q(state__in=("reserved", "started"))

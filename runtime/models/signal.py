@@ -82,7 +82,7 @@ class Wait(models.Model):
     step_key = models.CharField(max_length=255)
     attempt = models.IntegerField()
     kind = models.CharField(max_length=10)
-    """signal, approval, subjob, timer, scopes or unknown."""
+    """signal, approval, subjob, timer, scopes, unknown or refused."""
     name = models.CharField(max_length=255)
     prompt = models.TextField(default="", blank=True)
     schema = models.JSONField(default=dict)
@@ -110,6 +110,11 @@ class Wait(models.Model):
             ),
             models.Index(
                 fields=("deadline_at",), name="aetheris_wait_due", condition=Q(closed_at__isnull=True)
+            ),
+            models.Index(
+                fields=("step",),
+                name="aetheris_wait_refused",
+                condition=Q(kind="refused", closed_at__isnull=True),
             ),
         )
 

@@ -38,7 +38,10 @@ class StepQuerySet(models.QuerySet["Step"]):
         """Steps that a worker may claim now, unless their agent or queue rests."""
         due = Q(run_after__isnull=True) | Q(run_after__lte=DatabaseNow())
         return self.filter(
-            due, status=StepStatus.READY, job__paused_at__isnull=True, job__ending_as__isnull=True
+            due,
+            Q(job__ending_as__isnull=True) | Q(job__compensating_at__isnull=False),
+            status=StepStatus.READY,
+            job__paused_at__isnull=True,
         )
 
     def unfinished(self) -> StepQuerySet:

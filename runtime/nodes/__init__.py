@@ -2,6 +2,7 @@
 
 from runtime.nodes.approval import ApprovalNode
 from runtime.nodes.base import Node
+from runtime.nodes.compensation import CompensationNode
 from runtime.nodes.condition import ConditionNode
 from runtime.nodes.function import FunctionNode
 from runtime.nodes.llm import LlmNode
@@ -24,6 +25,7 @@ for _node in (
     MapNode(),
     PlanNode(),
     SubjobNode(),
+    CompensationNode(),
 ):
     register(_node)
 

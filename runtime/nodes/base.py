@@ -27,6 +27,9 @@ class Node(ABC):
     settles_with_record: ClassVar[bool] = False
     """Whether a call's outcome is written with the step's record: for kinds that do one call and nothing else."""
 
+    is_internal: ClassVar[bool] = False
+    """Whether only the runtime makes steps of this kind, and no graph."""
+
     def validate(self, config: Mapping[str, Any]) -> Iterable[Problem]:
         """The faults of one node's config, beyond those that its shape shows."""
         return ()

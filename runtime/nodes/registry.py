@@ -55,7 +55,8 @@ def get(kind: str) -> Node:
 
 
 def registered() -> dict[str, Node]:
-    return dict(_kinds)
+    """The kinds that a graph may name."""
+    return {kind: node for kind, node in _kinds.items() if not node.is_internal}
 
 
 def _refusal(point: EntryPoint, error: Exception) -> KindRefused:

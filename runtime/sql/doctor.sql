@@ -97,6 +97,16 @@ FROM aetheris_ledger_entry l JOIN aetheris_step s ON s.id = l.step_id
 WHERE l.state = 'unknown' AND (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jobs)s))
   AND s.status = 'waiting' AND s.waiting_for NOT LIKE 'unknown:%%';
 
+-- question: uncompensated
+-- A job that has ended left no call that its graph says to undo, unless a person gave that up.
+-- remedy: Undo it by hand. Keep the database as it is and report this.
+SELECT l.job_id, 'call ' || l.call || ' of step ' || s.key || ' is ' || l.state || ' though the job, ' || j.status || ', undoes what it did'
+FROM aetheris_ledger_entry l JOIN aetheris_job j ON j.id = l.job_id JOIN aetheris_step s ON s.id = l.step_id
+LEFT JOIN aetheris_step u ON u.id = l.undone_by_id
+WHERE j.compensate <> '' AND (j.status = 'failed' AND j.compensate <> 'on_cancel' OR j.status = 'cancelled' AND j.compensate <> 'on_failure')
+  AND l.state IN ('committed', 'unknown', 'accepted') AND l.policy ? 'compensate' AND u.branch IS DISTINCT FROM 'abandoned'
+  AND (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jobs)s));
+
 -- question: unknown_worker
 -- A running step names a worker that has a row.
 -- remedy: The sweeper cannot judge this worker. `manage.py doctor --repair` rescues the step.

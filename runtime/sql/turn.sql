@@ -7,6 +7,9 @@
 -- failure, and a cancel, set ending_as: nothing is claimed any more, what does not run is cancelled, and the
 -- job ends with its last running step.
 --
+-- Where the graph says so, calls that happened are then undone: steps of kind compensation, one after another, the
+-- last call first, run though the job is ending. See compensation.sql.
+--
 -- A step may expand into a sub-graph: once (`plan`) or once per item (`map`). Each copy is a scope. Its steps
 -- end as all steps do, but a failure ends the scope, not the job; the last step of a scope closes it, a closed
 -- scope lets the next one begin, and when all are closed the owner, which waited, is ready again.
@@ -292,20 +295,21 @@ DECLARE
   begun record;
   v_scope bigint;
   v_stopping boolean;
+  v_settled bigint[] := '{}';  -- steps that may wait for a doubt that is settled now
   closing boolean := false;  -- a step ended in a way that may leave calls open
 BEGIN
   -- 1. the job -----------------------------------------------------------------------------------------
   IF turn ? 'submit' THEN
     INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
         idempotency_key, request_digest, submitted_by, queue, priority, requires, created_at, last_event_at, seq, head,
-        ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end, timeout, work_left, deadline_at)
+        ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end, timeout, work_left, deadline_at, compensate)
       SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
         s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, coalesce(s.requires, '{}'), aetheris_now(),
         aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0,
-        s.parent_step, coalesce(s.on_parent_end, ''), s.timeout, s.timeout, s.deadline
+        s.parent_step, coalesce(s.on_parent_end, ''), s.timeout, s.timeout, s.deadline, s.compensate
       FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
         input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
-        priority int, requires text[], parent_step bigint, on_parent_end text, timeout float8, deadline timestamptz)
+        priority int, requires text[], parent_step bigint, on_parent_end text, timeout float8, deadline timestamptz, compensate text)
       ON CONFLICT (tenant, idempotency_key) DO NOTHING
       RETURNING * INTO job;
     IF job.id IS NULL THEN
@@ -411,7 +415,7 @@ BEGIN
     WHEN 'move' THEN
       v_to := op ->> 'to';
       v_type := op ->> 'type';
-      IF v_to = 'ready' AND job.ending_as IS NOT NULL THEN
+      IF v_to = 'ready' AND job.ending_as IS NOT NULL AND job.compensating_at IS NULL THEN
         v_to := 'cancelled';  -- the job is on its way out: nothing goes back into the queue
         v_type := 'step_cancelled';
       END IF;
@@ -466,6 +470,10 @@ BEGIN
             coalesce((op -> 'wait' ->> 'until')::timestamptz, now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8)),
             now_at, '');
         bind := bind OR NOT v_stopping;
+        IF op -> 'wait' ->> 'kind' = 'unknown' AND NOT EXISTS (SELECT 1 FROM aetheris_ledger_entry WHERE job_id = job.id
+            AND state = 'unknown' AND (step_id = (op ->> 'step')::bigint OR undone_by_id = (op ->> 'step')::bigint)) THEN
+          v_settled := v_settled || (op ->> 'step')::bigint;  -- somebody settled it while the step looked at it
+        END IF;
       ELSE
         d_unfinished := d_unfinished - 1;
         IF v_to = 'completed' AND EXISTS (SELECT 1 FROM aetheris_ledger_entry
@@ -530,7 +538,7 @@ BEGIN
           usage = coalesce(op -> 'usage', l.usage),
           resolved_by = coalesce(op ->> 'by', l.resolved_by),
           resolved_why = coalesce(op ->> 'why', l.resolved_why),
-          settled_at = CASE WHEN op ->> 'to' = 'started' THEN NULL ELSE now_at END
+          settled_at = CASE WHEN op ->> 'to' = 'started' THEN NULL ELSE chain.at END
         WHERE l.job_id = job.id AND l.step_id = (op ->> 'step')::bigint AND l.call = op ->> 'call'
           AND l.generation = (op ->> 'generation')::int
           AND l.state = ANY (ARRAY(SELECT jsonb_array_elements_text(op -> 'from')))
@@ -542,6 +550,11 @@ BEGIN
       END IF;
       chain := aetheris_append(chain, op ->> 'type', op ->> 'key', coalesce((op ->> 'new_attempt')::int, (op ->> 'attempt')::int), NULL,
                                op ->> 'data', op ->> 'sd', op -> 'parts', (op ->> 'call') || '#' || (op ->> 'generation'));
+      IF job.compensating_at IS NOT NULL THEN
+        v_settled := v_settled || ARRAY(SELECT l.undone_by_id FROM aetheris_ledger_entry l WHERE l.job_id = job.id
+          AND l.step_id = (op ->> 'step')::bigint AND l.call = op ->> 'call' AND l.generation = (op ->> 'generation')::int
+          AND l.undone_by_id IS NOT NULL);
+      END IF;
 
     WHEN 'effects' THEN
       -- The fence here too: a lost attempt must not record values that the one after it did not draw.
@@ -585,6 +598,9 @@ BEGIN
       IF (job.status IN ('completed', 'failed', 'cancelled')) <> (op ->> 'verb' = 'reopen')
           OR op ->> 'verb' = 'reopen' AND job.status <> 'failed' AND NOT (job.status = 'cancelled' AND op ? 'with_parent') THEN
         RAISE EXCEPTION 'job is %', job.status USING ERRCODE = 'AE003';
+      END IF;
+      IF op ->> 'verb' = 'reopen' AND job.compensating_at IS NOT NULL THEN
+        RAISE EXCEPTION 'job is compensated' USING ERRCODE = 'AE003';
       END IF;
       CASE op ->> 'verb'
       WHEN 'cancel' THEN
@@ -633,6 +649,15 @@ BEGIN
   END IF;
 
   -- 3. signals and waits ---------------------------------------------------------------------------------
+  FOREACH v_id IN ARRAY v_settled LOOP
+    v_int := chain.seq;
+    chain := aetheris_settle_wait(chain, v_id, now_at);
+    IF chain.seq > v_int THEN
+      d_waiting := d_waiting - 1;
+      d_ready := d_ready + 1;
+      released := released || v_id;
+    END IF;
+  END LOOP;
   WHILE bind AND job.ending_as IS NULL LOOP
     SELECT wt.id, wt.step_id, wt.step_key, wt.attempt, sg.id AS signal_id, sg.payload, sg.digest INTO w
       FROM aetheris_wait wt
@@ -771,7 +796,7 @@ BEGIN
   END LOOP;
 
   -- 6. the end, or what follows --------------------------------------------------------------------------
-  IF job.ending_as IS NOT NULL AND job.unfinished_steps + d_unfinished > 0 THEN
+  IF job.ending_as IS NOT NULL AND job.compensating_at IS NULL AND job.unfinished_steps + d_unfinished > 0 THEN
     FOR r IN SELECT id, key, status, attempt FROM aetheris_step
         WHERE job_id = job.id AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
       UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
@@ -801,6 +826,26 @@ BEGIN
     END LOOP;
   END IF;
 
+  IF job.unfinished_steps + d_unfinished = 0 AND job.compensate <> '' AND job.compensating_at IS NULL
+      AND job.finished_at IS NULL THEN
+    -- Nothing of the job runs any more. What it did is undone before it ends.
+    job.ending_as := coalesce(job.ending_as, CASE WHEN turn ? 'result_error' THEN 'failed' END);
+    job.error := coalesce(job.error, turn -> 'result_error');
+    IF job.ending_as = 'failed' AND job.compensate IN ('on_failure', 'always')
+        OR job.ending_as = 'cancelled' AND job.compensate IN ('on_cancel', 'always') THEN
+      SELECT x.steps, x.keys INTO begun FROM aetheris_compensate(job, now_at) AS x;
+      IF cardinality(begun.steps) > 0 THEN
+        d_unfinished := d_unfinished + cardinality(begun.steps);
+        d_ready := d_ready + 1;
+        released := begun.steps[1:1];
+        job.compensating_at := now_at;
+        job.paused_at := NULL;
+        chain := aetheris_append(chain, 'compensation_planned', NULL, NULL, ARRAY[chain.head],
+          '{"ending_as":"' || job.ending_as || '","steps":[' || begun.keys || ']}', NULL, NULL, NULL);
+      END IF;
+    END IF;
+  END IF;
+
   IF job.status IN ('completed', 'failed', 'cancelled') THEN
     NULL;
   ELSIF job.unfinished_steps + d_unfinished = 0 THEN
@@ -825,7 +870,7 @@ BEGIN
         WHEN job.status = 'failed' THEN '{"step":' || to_json(coalesce(job.error ->> 'step', ''))::text || '}' ELSE '{}' END,
       CASE WHEN job.status = 'completed' THEN turn -> 'result' ->> 'sd' END,
       CASE WHEN job.status = 'completed' THEN turn -> 'result' -> 'parts' END, NULL);
-  ELSIF claim IS NOT NULL AND job.paused_at IS NULL AND job.ending_as IS NULL THEN
+  ELSIF claim IS NOT NULL AND job.paused_at IS NULL AND (job.ending_as IS NULL OR job.compensating_at IS NOT NULL) THEN
     -- What rests is not claimed: the whole agent, or some queues.
     SELECT array_agg(h.name) FILTER (WHERE h.kind = 'queue'), coalesce(bool_or(h.kind = 'agent' AND h.name = job.agent), false)
       INTO held_queues, is_held FROM aetheris_hold h WHERE h.released_at IS NULL AND h.tenant = job.tenant;
@@ -876,7 +921,7 @@ BEGIN
   -- A turn that changed nothing writes nothing: a hint for a step that was not to be had is no dead row.
   UPDATE aetheris_job SET status = job.status, result = job.result, error = job.error, started_at = job.started_at,
       finished_at = job.finished_at, paused_at = job.paused_at, cancel_requested_at = job.cancel_requested_at,
-      ending_as = job.ending_as, seq = chain.seq, head = chain.head, last_event_at = chain.at,
+      ending_as = job.ending_as, compensating_at = job.compensating_at, seq = chain.seq, head = chain.head, last_event_at = chain.at,
       ready_steps = ready_steps + d_ready, running_steps = running_steps + d_running,
       waiting_steps = waiting_steps + d_waiting, unfinished_steps = unfinished_steps + d_unfinished
     WHERE id = job.id AND chain.seq <> job.seq;

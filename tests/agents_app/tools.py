@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.agents_app.world import world
-from tools import ToolContext, tool
+from tools import Compensation, ToolContext, tool
 
 
 @tool
@@ -41,3 +41,15 @@ def transfer(context: ToolContext, amount: float = 1.0) -> dict[str, Any]:
 async def book(context: ToolContext, room: str = "x") -> dict[str, Any]:
     """The same as `charge`, as a coroutine."""
     return world.called("book", context, {"room": room}, {"booked": room})  # type: ignore[no-any-return]
+
+
+@tool
+def release(context: ToolContext, what: str) -> dict[str, Any]:
+    """Undoes a reservation."""
+    return world.called("release", context, {"what": what}, {"released": what})  # type: ignore[no-any-return]
+
+
+@tool(compensate=Compensation("release", {"what": "${result.reserved}"}))
+def reserve(context: ToolContext, what: str) -> dict[str, Any]:
+    """Can be undone."""
+    return world.called("reserve", context, {"what": what}, {"reserved": what})  # type: ignore[no-any-return]

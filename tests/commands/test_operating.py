@@ -83,7 +83,7 @@ def test_it_happened_with_this_result(in_doubt: Job, worker):
     assert asked("resolve", entry, "happened", *told)["entry"]["state"] == "committed"
     assert drive(in_doubt, worker).result == {"charged": 7}
     assert len(world.effects()) == 1
-    assert said("resolve") == "No call is in doubt.\n"
+    assert said("resolve") == "No call waits for a person.\n"
 
 
 def test_it_did_not_happen_so_it_is_called(in_doubt: Job, worker):

@@ -18,7 +18,7 @@ SOURCES = [
 ]
 OF_THE_MACHINE = {"NO_PROXY", "PYTHONPATH", "DJANGO_SETTINGS_MODULE", "TMPDIR", "PATH", "HOME"}
 EVENT = re.compile(
-    r"(?:job|plan|step|tool|model|effect|documents|signal|approval|timer|progress|note|operator)_(?:[a-z]+ed|timed_out|unknown)"
+    r"(?:job|plan|step|tool|model|effect|documents|signal|approval|timer|compensation|progress|note|operator)_(?:[a-z]+ed|timed_out|unknown)"
 )
 
 

@@ -15,12 +15,13 @@ from runtime.models import LedgerEntry
 class Command(AetherisCommand):
     help = (
         "Settles a call in doubt: it happened (with this result), it is absent (and is made), or it is abandoned (and "
-        "its step fails). Without ENTRY it lists the calls in doubt."
+        "its step fails). Or a call whose compensation was refused: it is undone by hand, it is tried again, or it is "
+        "abandoned (and stays as it is). Without ENTRY it lists the calls that wait for a person."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("entry", metavar="ENTRY", type=int, nargs="?", help="number of the ledger entry")
-        parser.add_argument("verdict", nargs="?", choices=list(resolution.SETTLED), help="what became of it")
+        parser.add_argument("verdict", nargs="?", choices=list(resolution.VERDICTS), help="what became of it")
         parser.add_argument("--user", help="who says so")
         parser.add_argument("--why", help="how that is known; goes into the trace")
         parser.add_argument("--result", default="null", help=f"what the call answered, {JSON_HELP}")
@@ -29,9 +30,9 @@ class Command(AetherisCommand):
         self, *, entry: int | None, verdict: str | None, user: str | None, why: str | None, result: str, **options: Any
     ) -> dict[str, Any]:  # fmt: skip
         if entry is None:
-            return {"in_doubt": [entry_as_json(each) for each in _entries().filter(state="unknown")]}
+            return {"in_doubt": [entry_as_json(each) for each in _entries().undecided()]}
         if verdict is None or not user or not why:
-            raise CommandError("Give a verdict (happened, absent or abandon), a --user, and --why.")
+            raise CommandError(f"Give a verdict ({', '.join(resolution.VERDICTS)}), a --user, and --why.")
         found = _entries().filter(pk=entry).first()
         if found is None:
             raise CommandError(f"There is no ledger entry {entry}. `manage.py resolve` lists those in doubt.")
@@ -48,11 +49,11 @@ class Command(AetherisCommand):
                 f"Call {entry['call']} of step {entry['step']}, job {entry['job']}, is {entry['state']} now."
             )
         if not answer["in_doubt"]:
-            return "No call is in doubt."
+            return "No call waits for a person."
         return table(
-            ("entry", "job", "step", "tool", "called (UTC)", "arguments"),
+            ("entry", "job", "step", "tool", "state", "called (UTC)", "arguments"),
             [
-                (each["entry"], each["job"], each["step"], each["tool"], short_time(each["started_at"]),
+                (each["entry"], each["job"], each["step"], each["tool"], each["state"], short_time(each["started_at"]),
                  payload(each["arguments"], 80))
                 for each in answer["in_doubt"]
             ],
