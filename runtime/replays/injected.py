@@ -48,7 +48,7 @@ class ReplayContext(Context):
         self._values = values
         self._guard = guard
 
-    def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str) -> Any:
+    def call_tool(self, name: str, arguments: Mapping[str, Any], *, call: str, compensate: Any = None) -> Any:
         with self._guard.paused():
             registered = tools.get(name)
             checked = registered.checked(arguments) if registered else dict(arguments)
