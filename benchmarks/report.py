@@ -62,6 +62,7 @@ def markdown(summary: dict[str, dict[str, dict[str, Any]]], about: dict[str, Any
         f" load before {about['machine']['load_before']}; medians of {about['rounds']} rounds.",
         "",
     ]
+    lines += _overview(summary, rows)
     for workload, systems in summary.items():
         lines += _table(workload, systems, rows)
     lines += ["PostgreSQL: " + ", ".join(f"{k}={v}" for k, v in about["postgres"].items()) + ".", ""]
@@ -79,6 +80,26 @@ def headline(workload: str, figures: Iterable[str]) -> str:
     return max(
         (each for each in figures if each.startswith("ms_per_step_")), key=lambda n: int(n.split("_")[-1])
     )
+
+
+def _overview(summary: dict[str, dict[str, dict[str, Any]]], rows: list[Row]) -> list[str]:
+    """The figure of each workload, and what a step of the first one cost: a line for each system."""
+    spent = ("cpu_ms", "commits", "wal_bytes")
+    first = next(iter(summary))
+    titles = [f"{workload} {HEADLINES[workload][1]}" for workload in summary]
+    lines = [
+        f"| System | {' | '.join(titles)} | CPU ms per step | commits per step | log bytes per step |",
+        "|---|" + "---|" * (len(titles) + len(spent)),
+    ]
+    for system in dict.fromkeys(row.system for row in rows):
+        cells = []
+        for workload, systems in summary.items():
+            figures = systems.get(system)
+            cells.append(_number(figures[headline(workload, figures)]["median"]) if figures else "–")
+        costs = summary[first].get(system, {})
+        cells += [_number(costs[name]["median"]) if name in costs else "–" for name in spent]
+        lines.append(f"| {system} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
 def _table(workload: str, systems: dict[str, dict[str, Any]], rows: list[Row]) -> list[str]:

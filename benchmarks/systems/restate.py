@@ -118,7 +118,9 @@ def ingress() -> http.client.HTTPConnection:
 
 def ask(method: str, path: str, body: Any = None, **headers: str) -> Any:
     content = None if body is None else json.dumps(body)
-    ingress().request(method, path, content, {"Content-Type": "application/json", **headers})
+    if content is not None:
+        headers["content-type"] = "application/json"
+    ingress().request(method, path, content, headers)
     answer = ingress().getresponse()
     text = answer.read()
     if answer.status >= 300:

@@ -77,7 +77,7 @@ def test_a_report_has_medians_ratios_and_rounds_won_and_says_why_something_is_mi
 @pytest.mark.parametrize("system", CATALOG.values(), ids=list(CATALOG))
 def test_every_system_says_how_it_is_set_and_pins_what_it_needs(system):
     assert len(system.settings) > 50
-    assert not system.own_environment or all(
-        "==" in line for line in system.requirements.read_text().splitlines()
-    )
+    if system.own_environment:
+        lines = system.requirements.read_text().splitlines()
+        assert all("==" in line for line in lines if not line.startswith("#"))
     assert system.lacks.keys() <= WORKLOADS.keys() == HEADLINES.keys()
