@@ -7,7 +7,7 @@ TaskGraph. Of shell blocks the commands are checked; those marked `run` are give
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import re
 import shlex
@@ -41,7 +41,7 @@ from tests.docs.pages import ROOT, Block, Page, page, pages
 LANGUAGES = {"python", "json", "sh", "text", "yaml", "sql", "ini"}
 PATIENCE_SECONDS = 20.0
 STACK = "http://localhost:8000"
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 OF_THE_SYSTEM = {
     "cd", "git", "export", "cp", "mkdir", "docker", "celery", "for", "kill", "pip", ".ci/run",
     ".venv/bin/pytest", ".venv/bin/ruff", ".venv/bin/mypy", ".venv/bin/lint-imports",
@@ -165,6 +165,8 @@ def test_commands_exist_with_the_options_that_are_shown(block: Block) -> None:
                 | ["manage.py", *rest]
             ):
                 _look_at_command(rest, line)
+            case [".venv/bin/python", "-m", module, *_]:
+                assert importlib.util.find_spec(module), line
             case ["./dev", target, *_]:
                 assert f"\n{target})" in (ROOT / "dev").read_text() or target in TARGETS, line
             case ["curl", *rest]:
