@@ -11,9 +11,10 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runtime import agents
+from runtime import agents, holds
 from runtime.exceptions import AetherisError
-from runtime.models import Job, LedgerEntry, Signal, Step, Wait, Worker
+from runtime.models import BulkOperation, Hold, Job, LedgerEntry, Signal, Step, Wait, Worker
+from runtime.models.hold import HoldKind
 from runtime.permissions import may_operate, principal
 
 
@@ -220,12 +221,39 @@ class WaitAdmin(OfOneJob):
     search_fields = ("step_key", "name", "job__id")
 
 
+@admin.register(Hold)
+class HoldAdmin(ReadOnly):
+    list_display = ("kind", "name", "tenant", "held_at", "by", "why", "released_at", "released_by")
+    list_filter = ("kind", ("released_at", admin.EmptyFieldListFilter))
+    search_fields = ("name",)
+    readonly_fields = []
+    actions = ("end",)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return may_operate(request.user)
+
+    @admin.action(description="Let the chosen agents and queues go on", permissions=["operate"])
+    def end(self, request: HttpRequest, queryset: QuerySet[Hold]) -> None:
+        for held in queryset.active():  # type: ignore[attr-defined]
+            who = principal(request.user)
+            holds.end(HoldKind(held.kind), held.name, tenant=held.tenant, by=who, why="from the admin")
+
+
+@admin.register(BulkOperation)
+class BulkOperationAdmin(ReadOnly):
+    list_display = ("verb", "total", "done", "refused", "begun_at", "finished_at", "by", "why")
+    list_filter = ("verb",)
+    readonly_fields = []
+
+
 @admin.register(Worker)
 class WorkerAdmin(ReadOnly):
     list_display = (
         "name",
         "id",
         "role",
+        "queues",
+        "capabilities",
         "host",
         "pid",
         "started_at",

@@ -10,7 +10,7 @@ from typing import Any, overload
 import tools
 from runtime import nodes, policies
 from runtime.conf import settings
-from runtime.exceptions import AgentNotFound, FunctionNotFound
+from runtime.exceptions import AgentNotFound, FunctionNotFound, InputInvalid
 from runtime.graph import Graph, TaskGraph, fields, seconds
 from runtime.rows import Rows
 
@@ -75,14 +75,17 @@ def agent(
 ) -> Callable[[GraphFunction], GraphFunction]:
     """Register a function that builds an agent's graph.
 
-    `queue`, `priority` and `requires` are for jobs that are submitted without, and for nodes that say nothing else.
-
     Raise the version with every change that running jobs must not see; a job keeps the graph it began with.
+    `queue`, `priority` and `requires` are for jobs that are submitted without, and for nodes that say nothing else.
     `policy` says how failures of its steps are answered, where a node does not say it: see docs/policies.md.
     `timeout` is how long a job may work in all, in seconds, as a timedelta or as "2h".
     """
     if policy:
         policies.checked(policy, fields.POLICY, f"policy of agent {name!r}")
+    if wrong := fields.REQUIRES.check(list(requires)):
+        raise InputInvalid(f"requires of agent {name!r}", wrong)
+    if priority is not None and (wrong := fields.PRIORITY.check(priority)):
+        raise InputInvalid(f"priority of agent {name!r}", wrong)
     limit = None if timeout is None else seconds(timeout)
 
     def register(function: GraphFunction) -> GraphFunction:

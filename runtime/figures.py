@@ -12,13 +12,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Sum
+from django.db.models import Count, Exists, OuterRef, Sum
 
-from runtime import doctor, leases
+from runtime import doctor, holds, leases
 from runtime.clock import DatabaseNow, database_now
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable
-from runtime.models import Job, LedgerEntry, Step, Wait, Worker
+from runtime.models import Hold, Job, LedgerEntry, Step, Wait, Worker
 
 DAY = timedelta(days=1)
 RATE_WINDOW = timedelta(minutes=1)
@@ -49,6 +49,25 @@ class WorkerFigures:
 
 
 @dataclass(frozen=True)
+class HoldFigures:
+    kind: str
+    name: str
+    tenant: str
+    by: str
+    why: str
+    seconds: float
+    steps: int
+    """That would be claimed otherwise."""
+
+
+@dataclass(frozen=True)
+class UnservedFigures:
+    queue: str
+    requires: list[str]
+    steps: int
+
+
+@dataclass(frozen=True)
 class Figures:
     at: datetime
     jobs: dict[str, int]
@@ -67,6 +86,10 @@ class Figures:
     waits_due: int
     in_doubt: int
     stranded: int
+    holds: list[HoldFigures]
+    """The agents and queues that rest."""
+    unserved: list[UnservedFigures]
+    """Ready steps that no living worker can run."""
     jobs_submitted_per_minute: int
     jobs_ended_per_minute: int
     steps_ended_per_minute: int
@@ -101,6 +124,8 @@ def collect() -> Figures:
         waits_due=Wait.objects.due().count(),
         in_doubt=LedgerEntry.objects.undecided().count(),
         stranded=_stranded(),
+        holds=_holds(now),
+        unserved=unserved(),
         jobs_submitted_per_minute=submitted,
         jobs_ended_per_minute=ended,
         steps_ended_per_minute=steps_ended,
@@ -146,6 +171,35 @@ def _workers(now: datetime) -> list[WorkerFigures]:
             )
         )
     return found
+
+
+def _holds(now: datetime) -> list[HoldFigures]:
+    return [
+        HoldFigures(
+            str(held.kind),
+            held.name,
+            held.tenant,
+            held.by,
+            held.why,
+            round((now - held.held_at).total_seconds(), 1),
+            holds.kept_back(held).count(),
+        )
+        for held in Hold.objects.active()
+    ]
+
+
+def unserved() -> list[UnservedFigures]:
+    """Ready steps for which there is no worker that lives, serves their queue and has what they require."""
+    able = Worker.objects.alive(timedelta(seconds=settings().lease_seconds)).filter(
+        role="worker", queues__contains=[OuterRef("queue")], capabilities__contains=OuterRef("requires")
+    )
+    found = (
+        Step.objects.ready().exclude(Exists(able)).order_by("queue", "requires").values("queue", "requires")
+    )
+    return [
+        UnservedFigures(row["queue"], row["requires"], row["count"])
+        for row in found.annotate(count=Count("pk"))
+    ]
 
 
 def _redis() -> tuple[dict[str, int] | None, int | None, str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from runtime import agents, compensations
 from runtime.exceptions import InputInvalid, StepNotFound
+from runtime.graph.kinds import SHAPES
 from runtime.models import Blob, Job, LedgerEntry, Step
 from runtime.planning import Request, begin
 from runtime.rows import Rows
@@ -21,6 +23,9 @@ from runtime.turn import part
 from runtime.values import check
 
 UNCHANGED = object()
+
+CALLING = ("tool", "function")
+"""Kinds that are given `inputs` and nothing else."""
 
 COPIED = (StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.FAILED)
 MAY_HAVE_HAPPENED = (
@@ -61,14 +66,27 @@ def plan(job: Job, step_key: str) -> ForkPlan:
     return ForkPlan(step_key, copied, again, effects)
 
 
-def fork(job: Job, step_key: str, *, input: Any = UNCHANGED, by: str = "", why: str = "") -> Job:
-    """Begin the fork. `input` replaces the job's input for the steps that run."""
+def fork(
+    job: Job,
+    step_key: str,
+    *,
+    input: Any = UNCHANGED,
+    step_input: Mapping[str, Any] | None = None,
+    by: str = "",
+    why: str = "",
+) -> Job:
+    """Begin the fork.
+
+    `input` replaces the job's input for the steps that run, `step_input` what the step itself is given: some of the
+    inputs of a tool or function, some keys of a node of another kind, such as an `llm`'s `prompt`. As in a graph,
+    `${…}` in its texts is an expression. Raises `StepNotFound`, `InputInvalid` or `GraphInvalid`.
+    """
     planned = plan(job, step_key)
     given = job.input if input is UNCHANGED else input
     check(given, "input")
-    graph = agents.parse(
-        Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=job.graph_digest)
-    )
+    check(why, "why")
+    recorded = Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=job.graph_digest)
+    graph = agents.parse(_edited(recorded, step_key, step_input) if step_input else recorded)
     own = Rows.of(graph, policy=agents.policy_of(job.agent))
     request = Request(job.agent, job.agent_version, graph, own, job.timeout)
     columns = {
@@ -92,6 +110,25 @@ def fork(job: Job, step_key: str, *, input: Any = UNCHANGED, by: str = "", why: 
     }
     turn.event("job_forked", data=data, parts=[part("operator", {"by": by, "why": why})])
     return Job.objects.get(pk=turn.commit()["job"])
+
+
+def _edited(graph: dict[str, Any], step_key: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The graph with something else in one of its nodes."""
+    check(dict(given), "step_input")
+    nodes = [_with(node, given) if node["id"] == step_key else node for node in graph["nodes"]]
+    return {**graph, "nodes": nodes}
+
+
+def _with(node: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    shape = SHAPES.get(node["kind"])
+    own = {*shape.required, *shape.optional} if shape and node["kind"] not in CALLING else set()
+    if given.keys() <= own:
+        return {**node, **given}
+    if shape and node["kind"] not in (*CALLING, "plan"):
+        unknown = ", ".join(sorted(given.keys() - own))
+        known = ", ".join(sorted(own))
+        raise InputInvalid("step_input", f"a {node['kind']} is given no {unknown}; it has {known}")
+    return {**node, "inputs": {**node.get("inputs", {}), **given}}
 
 
 def _outermost(step_key: str) -> str:

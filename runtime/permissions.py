@@ -33,6 +33,8 @@ VIEW = (
     "view_wait",
     "view_worker",
     "view_effect",
+    "view_hold",
+    "view_bulkoperation",
 )
 
 GROUPS: Mapping[str, tuple[str, ...]] = {

@@ -80,6 +80,8 @@ def _check_columns(tenant: str, by: str, queue: str | None, priority: int | None
 def _placed(agent: str, queue: str | None, priority: int | None) -> dict[str, Any]:
     """Where the job's steps go whose nodes do not say: as the request says, else as the agent does."""
     own = agents.registered().get(agent)
+    if queue is None and own and own.queue:
+        queues.check(own.queue, f"queue of agent {agent!r}")
     return {
         "queue": queue or (own.queue if own else None) or "default",
         "priority": priority if priority is not None else (own.priority if own else None) or 0,

@@ -80,6 +80,12 @@ NOT_FAILED = Kind(
     "The job has not failed",
     "Read the job: one that goes on needs no retry, and one that completed or was cancelled stays so.",
 )
+NOT_HELD = Kind(
+    "not-paused",
+    HTTPStatus.CONFLICT,
+    "The agent or queue is not paused",
+    "`GET /api/v1/holds` lists what is.",
+)
 STALE = Kind(
     "stale", HTTPStatus.CONFLICT, "Somebody else was first", "Read it again and decide on what you find."
 )
@@ -194,6 +200,8 @@ def _denied(error: Exception) -> Mapped:
 TABLE: tuple[tuple[type[Exception], Callable[[Any], Mapped]], ...] = (
     (exceptions.JobNotFound, _plain(NOT_FOUND)),
     (exceptions.StepNotFound, _plain(NOT_FOUND)),
+    (exceptions.BulkNotFound, _plain(NOT_FOUND)),
+    (exceptions.NotHeld, _plain(NOT_HELD)),
     (exceptions.AgentNotFound, _at(INVALID, lambda e: "agent", str)),
     (BodyTooLarge, _at(TOO_LARGE, lambda e: e.path, lambda e: e.reason)),
     (exceptions.InputInvalid, _at(INVALID, lambda e: e.path, lambda e: e.reason)),

@@ -4,7 +4,7 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
 from runtime.api import docs
-from runtime.api.views import approvals, catalog, jobs, ledger, stream
+from runtime.api.views import approvals, catalog, control, jobs, ledger, stream
 
 app_name = "api"
 
@@ -31,6 +31,15 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/pause", jobs.Pause.as_view(), name="pause"),
     path("jobs/<uuid:job_id>/resume", jobs.Resume.as_view(), name="resume"),
     path("jobs/<uuid:job_id>/retry", jobs.Retry.as_view(), name="retry"),
+    path("jobs/<uuid:job_id>/fork", control.Fork.as_view(), name="fork"),
+    path("bulk", control.Bulk.as_view(), name="bulk"),
+    path("bulk/<uuid:operation_id>", control.OneBulk.as_view(), name="one_bulk"),
+    path("bulk/<uuid:operation_id>/continue", control.ContinueBulk.as_view(), name="continue_bulk"),
+    path("holds", control.Holds.as_view(), name="holds"),
+    path("agents/<str:name>/pause", control.PauseAgent.as_view(), name="pause_agent"),
+    path("agents/<str:name>/resume", control.ResumeAgent.as_view(), name="resume_agent"),
+    path("queues/<str:name>/pause", control.PauseQueue.as_view(), name="pause_queue"),
+    path("queues/<str:name>/resume", control.ResumeQueue.as_view(), name="resume_queue"),
     path("approvals", approvals.Inbox.as_view(), name="approvals"),
     path("ledger", ledger.Ledger.as_view(), name="ledger"),
     path("ledger/<int:entry_id>/resolve", ledger.Resolve.as_view(), name="resolve"),

@@ -30,6 +30,7 @@ def screen(figures: Mapping[str, Any]) -> RenderableType:
         table(("", ""), _facts(figures)),
         "",
         _workers(figures["workers"]),
+        *_resting(figures["holds"]),
     )
 
 
@@ -45,9 +46,37 @@ def _facts(figures: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("waits", f"{waits}; {figures['waits_due']} due"),
         ("calls in doubt", _alarm(figures["in_doubt"], "`manage.py resolve` settles them")),
         ("stranded jobs", _alarm(figures["stranded"], "`manage.py doctor` names them")),
+        ("steps that nobody serves", _nobody(figures["unserved"])),
         ("queues", depths),
         ("leases", "unknown" if figures["leases"] is None else figures["leases"]),
     ]
+
+
+def _nobody(groups: list[dict[str, Any]]) -> str:
+    return "; ".join(f"{one['steps']} in {told_queue(one)}: start a worker for it" for one in groups) or "0"
+
+
+def told_queue(one: Mapping[str, Any]) -> str:
+    """A queue, and what its steps require."""
+    required = ", ".join(one["requires"])
+    return f"{one['queue']} that require {required}" if required else str(one["queue"])
+
+
+def _resting(holds: list[dict[str, Any]]) -> list[RenderableType]:
+    if not holds:
+        return []
+    rows = [
+        (
+            f"{one['kind']} {one['name']}",
+            one["tenant"],
+            duration(one["seconds"]),
+            one["steps"],
+            one["by"],
+            one["why"],
+        )
+        for one in holds
+    ]
+    return ["", table(("rests", "tenant", "for", "steps kept", "by", "why"), rows)]
 
 
 def _alarm(count: int, remedy: str) -> str:

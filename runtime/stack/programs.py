@@ -39,6 +39,8 @@ class Shape:
     workers: int = 2
     concurrency: int = 16
     heavy: int = 1
+    capabilities: str = ""
+    """Of the workers, separated by commas: what steps may require."""
     sweepers: int = 1
     beat: bool = True
 
@@ -101,14 +103,13 @@ def programs(
     if has_command("sweeper", places.checkout):
         for number in range(1, shape.sweepers + 1):
             found.append(Program(f"sweeper-{number}", places, ["manage.py", "sweeper"], environment))
+    able = {**environment, "AETHERIS_CAPABILITIES": shape.capabilities} if shape.capabilities else environment
     for number in range(1, shape.workers + 1):
         arguments = _worker(f"worker-{number}", "threads", shape.concurrency, QUEUES)
-        found.append(
-            Program(f"worker-{number}", places, arguments, environment, says_ready=True, waits=number > 1)
-        )
+        found.append(Program(f"worker-{number}", places, arguments, able, says_ready=True, waits=number > 1))
     for number in range(1, shape.heavy + 1):
         arguments = _worker(f"heavy-{number}", "prefork", 1, HEAVY)
-        found.append(Program(f"heavy-{number}", places, arguments, environment, says_ready=True, waits=True))
+        found.append(Program(f"heavy-{number}", places, arguments, able, says_ready=True, waits=True))
     if shape.beat:
         found.append(Program("beat", places, BEAT, environment, waits=True))
     return found

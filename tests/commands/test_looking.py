@@ -154,7 +154,7 @@ def test_the_monitor_works_while_redis_is_away(monkeypatch):
 def test_doctor_finds_nothing_where_nothing_is_wrong(driven):
     driven("ask", {"amount": 500})
 
-    assert asked("doctor", "--deep") == {"findings": [], "repairs": [], "repaired": False}
+    assert asked("doctor", "--deep") == {"findings": [], "repairs": [], "repaired": False, "unserved": []}
     assert said("doctor") == "Every invariant holds.\n"
 
 

@@ -1,12 +1,14 @@
 """manage.py doctor: is everything as it must be?"""
 
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import RenderableType
 
-from runtime import doctor
+from runtime import doctor, figures
 from runtime.management.base import JOB_HELP, AetherisCommand, named_job
+from runtime.management.screen import told_queue
 from runtime.management.shapes import printable
 
 
@@ -35,7 +37,8 @@ class Command(AetherisCommand):
             {"code": found.code, "job": str(found.job_id), "message": found.message, "remedy": found.remedy}
             for found in doctor.examine(ids, deep=deep or None)
         ]
-        return {"findings": findings, "repairs": repairs, "repaired": repair and yes}
+        unserved = [] if ids else [asdict(each) for each in figures.unserved()]
+        return {"findings": findings, "repairs": repairs, "repaired": repair and yes, "unserved": unserved}
 
     def text(self, answer: dict[str, Any]) -> RenderableType:
         lines = [
@@ -45,7 +48,12 @@ class Command(AetherisCommand):
         lines += [f"repair: {line}" for line in answer["repairs"]]
         if answer["repairs"] and not answer["repaired"]:
             lines.append("Nothing was changed: `manage.py doctor --repair --yes` does it.")
-        return "\n".join(lines or ["Every invariant holds."])
+        told = lines or ["Every invariant holds."]
+        told += [
+            f"But no living worker can run {each['steps']} ready steps of queue {told_queue(each)}."
+            for each in answer["unserved"]
+        ]
+        return "\n".join(told)
 
     def complaint(self, answer: dict[str, Any]) -> str:
         count = len(answer["findings"])

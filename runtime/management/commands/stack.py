@@ -39,6 +39,12 @@ class Command(BaseCommand):
             default=Shape.heavy,
             help="processes for the queue `heavy` (default: %(default)s)",
         )
+        parser.add_argument(
+            "--capabilities",
+            default=Shape.capabilities,
+            metavar="NAMES",
+            help="what steps may require of these workers, separated by commas, such as gpu",
+        )
         parser.add_argument("--sweepers", type=int, default=Shape.sweepers, help="(default: %(default)s)")
         parser.add_argument("--no-beat", action="store_true", help="run no schedules")
         parser.add_argument(
@@ -101,6 +107,7 @@ def _shape(options: dict[str, Any]) -> Shape:
         workers=options["workers"],
         concurrency=options["concurrency"],
         heavy=options["heavy"],
+        capabilities=options["capabilities"],
         sweepers=options["sweepers"],
         beat=not options["no_beat"],
     )
