@@ -3,7 +3,7 @@
 import pytest
 
 from runtime import agents, figures, leases, queues, recovery
-from runtime.exceptions import InputInvalid
+from runtime.exceptions import InputInvalid, LeaseUnavailable
 from runtime.execution import run_step
 from runtime.graph import Graph, GraphInvalid
 from runtime.models import Job, Step
@@ -74,14 +74,11 @@ def test_each_copy_of_a_map_requires_what_its_node_says(worker, able):
     assert drive(job, able).status == "completed"
 
 
+NO_NAME = "is no capability"
+
+
 @pytest.mark.parametrize(
-    "requires, told",
-    [
-        ("gpu", "must be a list"),
-        (["GPU"], "is no capability"),
-        (["a+b"], "is no capability"),
-        ([1], "is no capability"),
-    ],
+    "requires, told", [("gpu", "must be a list"), (["GPU"], NO_NAME), (["a+b"], NO_NAME), ([1], NO_NAME)]
 )
 def test_a_requirement_that_is_no_name_is_refused_with_its_place(requires, told):
     with pytest.raises(GraphInvalid, match=rf"nodes\[1\].requires.*{told}"):
@@ -129,8 +126,13 @@ def test_when_a_step_is_released_it_is_announced_where_it_can_run(able, worker, 
 
 
 def test_steps_that_nobody_can_run_do_not_keep_the_sweeper_from_announcing_others(worker, clock, monkeypatch):
-    told = []
-    monkeypatch.setattr("runtime.dispatch.hint", lambda hints: told.extend(hints) or True)
+    told: list[tuple[int, str]] = []
+
+    def hint(hints):
+        told.extend(hints)
+        return True
+
+    monkeypatch.setattr("runtime.dispatch.hint", hint)
     monkeypatch.setattr(recovery, "BATCH", 2)
     for _ in range(3):
         submit(doing(lambda context: 1, requires=["gpu"]))
@@ -145,18 +147,19 @@ def test_the_sweeper_runs_by_itself_only_what_it_can(clock, monkeypatch):
     monkeypatch.setattr(leases, "queue_depths", _away)
     monkeypatch.setattr("runtime.dispatch.hint", lambda hints: False)
     sweeper = Sweeper(StillWorker(role="sweeper", threads=4))
-    ran = []
+    ran: list[int] = []
     monkeypatch.setattr(sweeper, "_run", ran.append)
     submit(doing(lambda context: 1, requires=["gpu"]))
     plain = submit(doing(lambda context: 1))
     clock.forward(minutes=5)
     assert sweeper._hint_ready() == (0, 1)
+    assert sweeper._pool is not None
     sweeper._pool.shutdown()
     assert ran == [step_of(plain).pk]
 
 
 def _away(*arguments):
-    raise leases.LeaseUnavailable("away")
+    raise LeaseUnavailable("away")
 
 
 def test_ready_steps_that_no_living_worker_can_run_are_named(worker, clock):
