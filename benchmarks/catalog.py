@@ -70,6 +70,14 @@ CATALOG = {
             shown=("celery", "redis"),
             lacks={"W7": "Celery has no wait for a signal"},
         ),
+        System(
+            "django_celery",
+            "Django with Celery",
+            own_environment=False,
+            shown=("django", "celery"),
+            lacks={f"W{number}": "measured for its memory" for number in ("1", "1t", *range(2, 8))},
+            variables={"DJANGO_SETTINGS_MODULE": "benchmarks.systems.django_settings"},
+        ),
         System("dbos", "DBOS", shown=("dbos",)),
         System("absurd", "Absurd", shown=("absurd-sdk",)),
         System(

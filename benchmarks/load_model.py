@@ -18,10 +18,10 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks import servers
-from benchmarks.__main__ import measure
 from benchmarks.catalog import CATALOG
 from benchmarks.environments import ROOT
 from benchmarks.orders import CONCURRENCY
+from benchmarks.rounds import measure
 from benchmarks.workloads import FULL, Figures
 
 CHECKED = (1, 2, 4, 8)

@@ -3,9 +3,9 @@
 import pytest
 
 from benchmarks import report
-from benchmarks.__main__ import measure
 from benchmarks.catalog import CATALOG
 from benchmarks.report import Row
+from benchmarks.rounds import measure
 from benchmarks.servers import Servers
 from benchmarks.witness import Line
 from benchmarks.workloads import HEADLINES, TINY, WORKLOADS, NotOnce, assert_once, orders_of
