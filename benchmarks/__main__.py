@@ -3,9 +3,9 @@
 import argparse
 import json
 import shlex
+import signal
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +21,31 @@ SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
 
 def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # takes its servers and workers with it
     options = _parser().parse_args(arguments)
     slice_ = QUICK_SLICE if options.quick else ("all", "all", "full")
     systems_named = options.systems or slice_[0]
     sizes = SIZES[options.size or slice_[2]]
     systems = _installed([CATALOG[name] for name in _names(systems_named, CATALOG)])
     workloads = _names(options.workloads or slice_[1], WORKLOADS)
-    machine = report.machine()
+    about = {
+        "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
+        "machine": report.machine(),
+        "rounds": 0,
+        "sizes": asdict(sizes),
+        "workers": options.workers,
+        "concurrency": CONCURRENCY,
+        "systems": [_about(each) for each in systems],
+    }
     rows: list[Row] = []
     with servers.running(options.instance) as running:
-        settings = running.settings()
+        about["postgres"] = running.settings()
         for number in range(options.rounds):
             # Each round begins with another system: none always has the machine as the first one left it.
             turn = number % len(systems)
             for system in systems[turn:] + systems[:turn]:
                 rows += measure(system, running, workloads, sizes, number, options.workers)
-    about = {
-        "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
-        "machine": machine,
-        "rounds": options.rounds,
-        "sizes": asdict(sizes),
-        "workers": options.workers,
-        "concurrency": CONCURRENCY,
-        "postgres": settings,
-        "systems": [
-            {
-                "name": each.name,
-                "title": each.title,
-                "versions": environments.versions(each),
-                "settings": each.settings,
-            }
-            for each in systems
-        ],
-    }
-    _write(options.out, about, rows)
+            _write(options.out, about | {"rounds": number + 1}, rows)
     return 1 if any(row.missing.startswith("failed") for row in rows) else 0
 
 
@@ -72,16 +63,26 @@ def _installed(systems: list[System]) -> list[System]:
     return found
 
 
+def _about(system: System) -> dict[str, Any]:
+    return {
+        "name": system.name,
+        "title": system.title,
+        "versions": environments.versions(system),
+        "settings": system.settings,
+    }
+
+
 def _write(out: Path, about: dict[str, Any], rows: list[Row]) -> None:
+    """After each round: a run that is broken off has told what it measured."""
     summary = report.summary(rows)
     out.mkdir(parents=True, exist_ok=True)
-    name = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    name = about["machine"]["date"].replace(":", "").removesuffix("+0000")
     text = report.markdown(summary, about, rows)
     (out / f"{name}.md").write_text(text)
     (out / f"{name}.json").write_text(
         json.dumps(about | {"summary": summary, "rows": [asdict(row) for row in rows]}, indent=1)
     )
-    print(f"\n{text}\n{out / name}.md, {out / name}.json")
+    print(f"\n{text}\n{out / name}.md, {out / name}.json", flush=True)
 
 
 def _names(given: str, known: Any) -> list[str]:
