@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Func, OuterRef, QuerySet, Subquery, TextField, Value
-from django.db.models.functions import Left
+from django.db.models import F, Func, JSONField, OuterRef, QuerySet, Subquery, TextField, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Coalesce, Left
 
 from forensics.answers import AnswerForm
 from forensics.drawing import Drawing, draw
 from runtime import history, permissions
 from runtime.approvals import may_decide
-from runtime.models import Event, EventPart, Job, LedgerEntry, Scope, Step, Wait
+from runtime.blobs import MARK
+from runtime.models import Blob, Event, EventPart, Job, LedgerEntry, Scope, Step, Wait
 from runtime.states import StepStatus
 
 CLIP = 4000
@@ -23,9 +25,11 @@ OPEN_SHOWN = 20
 PAYLOADS = ("input", "result")
 
 
-def clipped(column: str) -> Left:
+def clipped(column: str, tenant: str) -> Left:
     """A payload as readable text, cut by the database: what is not shown does not travel."""
-    pretty = Func(column, function="jsonb_pretty", output_field=TextField())
+    kept_apart = Blob.objects.filter(tenant=tenant, digest=KeyTextTransform(MARK, OuterRef(column)))
+    value = Coalesce(Subquery(kept_apart.values("value")), F(column), output_field=JSONField())
+    pretty = Func(value, function="jsonb_pretty", output_field=TextField())
     return Left(pretty, CLIP + 1)
 
 
@@ -165,7 +169,7 @@ def read(job: Job, user: Any, window: Window, forms: dict[int, AnswerForm] | Non
 
 
 def _job_payloads(job: Job) -> list[Payload]:
-    row = Job.objects.filter(pk=job.pk).values_list(*(clipped(name) for name in PAYLOADS)).get()
+    row = Job.objects.filter(pk=job.pk).values_list(*(clipped(name, job.tenant) for name in PAYLOADS)).get()
     whole = f"/api/v1/jobs/{job.pk}"
     return [Payload(name, text, whole) for name, text in zip(PAYLOADS, row, strict=True) if text is not None]
 
@@ -193,7 +197,7 @@ def _events(job: Job, before: int | None, payloads: bool) -> tuple[list[EventRow
     parts: dict[int, list[Payload]] = {}
     names: dict[int, list[str]] = {}
     found = EventPart.objects.filter(job=job, seq__gte=first, seq__lte=last).order_by("seq", "name")
-    text = clipped("value") if payloads else Value("", output_field=TextField())
+    text = clipped("value", job.tenant) if payloads else Value("", output_field=TextField())
     for seq, name, value in found.values_list("seq", "name", text):
         if payloads:
             whole = f"/api/v1/jobs/{job.pk}/events?after={seq - 1}&limit=1"
@@ -222,7 +226,7 @@ def _doubts(job: Job, payloads: bool) -> list[Doubt]:
     shown = (
         entries.defer("arguments", "result", "usage")
         .select_related("step")
-        .annotate(text=clipped("arguments"), refusal=Subquery(refusal))
+        .annotate(text=clipped("arguments", job.tenant), refusal=Subquery(refusal))
     )
     return [
         Doubt(entry, entry.text, entry.refusal or "") if payloads else Doubt(entry, "")
@@ -233,7 +237,7 @@ def _doubts(job: Job, payloads: bool) -> list[Doubt]:
 def _panel(job: Job, key: str, payloads: bool) -> StepPanel | None:
     columns = ("config", "result", "error")
     found = Step.objects.for_list().filter(job=job, key=key).select_related("worker")
-    step = found.annotate(**{f"{name}_text": clipped(name) for name in columns}).first()
+    step = found.annotate(**{f"{name}_text": clipped(name, job.tenant) for name in columns}).first()
     if step is None:
         return None
     whole = f"/api/v1/jobs/{job.pk}/steps/{key}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from runtime import schemas
+from runtime import blobs, schemas
 from runtime.exceptions import AetherisError, ApprovalInvalid, ApprovalRefused, JobFinished
 from runtime.values import check
 
@@ -52,10 +52,12 @@ def decide(
     recorded = turn.answer["answers"][0]
     if recorded["state"] == "refused":
         raise _refusal(job, wait)
-    if recorded["duplicate"] and recorded["payload"] != payload:
-        raise ApprovalRefused(
-            f"Approval {wait.step_key!r} of job {job.pk} is {recorded['payload']['decision']} already."
-        )
+    if recorded["duplicate"]:
+        first = blobs.whole(job.tenant, blobs.mark(recorded["payload"]))
+        if first != payload:
+            raise ApprovalRefused(
+                f"Approval {wait.step_key!r} of job {job.pk} is {first['decision']} already."
+            )
     wait.refresh_from_db()
     return wait
 

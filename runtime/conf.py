@@ -39,6 +39,8 @@ class Settings:
     threads: int = 16
     sweeper_threads: int = 4
 
+    inline_value_bytes: int = 65_536
+    """A larger value is kept once, by its digest, and the digest stands in its place."""
     max_value_bytes: int = 8 * 1024 * 1024
     max_depth: int = 100
     max_nodes: int = 20_000

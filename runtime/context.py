@@ -8,10 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from runtime import clock, expressions, ports
+from runtime import blobs, clock, expressions, ports
 from runtime.callees import ModelCallee, tool_callee
 from runtime.coroutines import Aside, beside_the_loop
 from runtime.invocations import Intent, Invocation, Settlement, settle_alone
@@ -45,6 +46,8 @@ class Context:
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
         self.aside = Aside()
+        self.result_bytes = 0
+        """Of what the step ended in, as JSON."""
         self.calls_sent = 0
         """In this attempt; a recorded result costs none."""
         self.fresh_effects: list[dict[str, Any]] = []
@@ -64,10 +67,13 @@ class Context:
         """The job's input."""
         return self.names["input"]
 
-    @property
+    @cached_property
     def resume(self) -> dict[str, Any] | None:
         """What woke the step: `{"outcome": "signalled", "payload": …}` or `{"outcome": "timed_out"}`."""
-        return self.step.resume
+        resume = self.step.resume
+        if not resume or type(payload := blobs.mark(resume.get("payload"))) is not blobs.Kept:
+            return resume
+        return {**resume, "payload": wait_out(lambda: blobs.whole(self.step.tenant, payload))}
 
     def evaluate(self, template: Any) -> Any:
         """A value in which `${…}` stands for expressions. Raises `ExpressionFailed`."""
@@ -217,5 +223,6 @@ class Context:
             # A first attempt has recorded nothing yet.
             read = self.step.effects.values_list("name", "ordinal", "value")
             rows = wait_out(lambda: list(read.all())) if self.step.attempt > 1 else []
-            self._recorded = {(name, ordinal): value for name, ordinal, value in rows}
+            found = {(name, ordinal): value for name, ordinal, value in rows}
+            self._recorded = wait_out(lambda: blobs.all_whole(self.step.tenant, found))
         return self._recorded

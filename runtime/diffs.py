@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runtime import blobs
 from runtime.chain import canonical
 from runtime.exceptions import InputInvalid
 from runtime.fold import JobState, state_at
@@ -86,7 +87,7 @@ def _results(job: Job, seq: int) -> dict[str, Any]:
     parts = EventPart.objects.filter(job=job, name="output", seq__in=keys).values_list("seq", "value")
     copied = job.steps.filter(status="completed", attempt=0).values_list("key", "result")
     taken_over = dict(copied) if seq else {}
-    return taken_over | {str(keys[number]): value for number, value in parts}
+    return blobs.all_whole(job.tenant, taken_over | {str(keys[number]): value for number, value in parts})
 
 
 def _differing_calls(one: Job, other: Job) -> dict[str, dict[str, Pair]]:
@@ -98,6 +99,6 @@ def _differing_calls(one: Job, other: Job) -> dict[str, dict[str, Pair]]:
 def _calls(job: Job) -> dict[str, dict[str, Any]]:
     rows = job.ledger.values_list("step__key", "call", "generation", "arguments", "result")
     return {
-        f"{key}.{call}#{generation}": {"arguments": arguments, "result": result}
+        f"{key}.{call}#{generation}": blobs.all_whole(job.tenant, {"arguments": arguments, "result": result})
         for key, call, generation, arguments, result in rows
     }

@@ -40,7 +40,7 @@ def checked(outcome: Outcome, step: Step, context: Context) -> Outcome:
     """The outcome as it can be recorded. Raises `InputInvalid`, `GraphInvalid` or `Permanent` where it cannot be."""
     match outcome:
         case Completed(result, branch, spawn):
-            check(result, f"{step.key} result")
+            context.result_bytes = check(result, f"{step.key} result")
             check_text(branch, f"{step.key} branch", LONGEST_BRANCH)
             return Completed(result, branch, _spawned(spawn, step, context))
         case Retry(error, after):

@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 from django.db import DataError, IntegrityError
 
-from runtime import agents, compensations, endings, nodes, policies
+from runtime import agents, blobs, compensations, endings, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -34,6 +34,7 @@ from runtime.failures import describe, with_traceback
 from runtime.graph import GraphInvalid, TaskGraph
 from runtime.graph.durations import LONGEST
 from runtime.invocations import Intent, settle_alone
+from runtime.memory import Results
 from runtime.models import Job, Step
 from runtime.models.step import claim
 from runtime.outages import wait_out
@@ -56,8 +57,6 @@ PERMANENT = (
     ToolArgumentsInvalid,
     FingerprintMismatch,
 )
-KEPT_RESULTS = 256
-"""Results of earlier steps that a chain keeps in memory; older ones are read again when they are needed."""
 
 
 @dataclass
@@ -67,7 +66,7 @@ class Run:
     job: Job
     step: Step
     following: dict[str, Any] | None
-    results: dict[str, Any]
+    results: Results
     bindings: dict[str, Any] = field(default_factory=dict)
     ridden: tuple[Intent, dict[str, Any]] | None = None
     intent: Intent | None = field(default=None)
@@ -76,9 +75,9 @@ class Run:
     @classmethod
     def begin(cls, answer: TurnAnswer) -> Run:
         claimed = answer["claimed"]
-        job = Job(**claimed["job"])
+        job = Job(**{**claimed["job"], "input": blobs.mark(claimed["job"]["input"])})
         bindings = claimed.get("bindings", {})
-        return cls(job, _step(claimed, job), claimed["next"], claimed["results"], bindings)
+        return cls(job, _step(claimed, job), claimed["next"], Results(job, claimed["results"]), bindings)
 
     def go_on(self, answer: TurnAnswer) -> Run | None:
         claimed = answer.get("claimed")
@@ -90,17 +89,9 @@ class Run:
 
     def names(self, refs: dict[str, str]) -> dict[str, Any]:
         """`input`, the scope's bindings, and the results that `refs` name, read where they are not at hand."""
-        missing = [key for key in refs.values() if key not in self.results]
-        if missing:
-            read = Step.objects.filter(job=self.job, key__in=missing).values_list("key", "result")
-            self.results.update(wait_out(lambda: list(read.all())))
-        results = {name: self.results.get(key) for name, key in refs.items()}
-        return {"input": self.job.input, **self.bindings, **results}
-
-    def remember(self, result: Any) -> None:
-        self.results[self.step.key] = result
-        while len(self.results) > KEPT_RESULTS:
-            self.results.pop(next(iter(self.results)))
+        read = self.results.of(set(refs.values()))
+        results = {name: read.get(key) for name, key in refs.items()}
+        return {"input": wait_out(lambda: self.job.input), **self.bindings, **results}
 
 
 def _step(claimed: dict[str, Any], job: Job) -> Step:
@@ -224,6 +215,8 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
     for settlement in context.unsettled:
         settlement(turn)
     _move(turn, run, outcome)
+    if isinstance(outcome, Completed):
+        run.results.keep(run.step.key, outcome.result, context.result_bytes)
     if go_on:
         _claim_following(turn, run, outcome, worker)
     try:
@@ -246,7 +239,6 @@ def _move(turn: Turn, run: Run, outcome: Outcome) -> None:
             if isinstance(spawn, TaskGraph):  # `endings` has parsed whatever the step gave
                 turn.spawn(step, spawn, policy=agents.policy_of(run.job.agent))
             turn.complete(step, result, branch=branch)
-            run.remember(result)
         case Expand():
             turn.expand(step, outcome, policy=agents.policy_of(run.job.agent))
         case Retry(error) if step.is_spent:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Count
 
+from runtime import blobs
 from runtime.models import Blob, Event, EventPart, Job, Step
 from runtime.states import StepStatus
 
@@ -34,8 +35,13 @@ def events_after(job: Job, after: int, limit: int, *, payloads: bool) -> EventsP
 def _parts(job: Job, after: int, last: int, *, payloads: bool) -> Parts:
     parts: Parts = defaultdict(dict)
     rows = EventPart.objects.filter(job=job, seq__gt=after, seq__lte=last).order_by("seq", "name")
-    for seq, name, *value in rows.values_list("seq", "name", *(["value"] if payloads else [])):
-        parts[seq][name] = value[0] if value else None
+    if not payloads:
+        for seq, name in rows.values_list("seq", "name"):
+            parts[seq][name] = None
+        return parts
+    found = {(seq, name): value for seq, name, value in rows.values_list("seq", "name", "value")}
+    for (seq, name), value in blobs.all_whole(job.tenant, found).items():
+        parts[seq][name] = value
     return parts
 
 

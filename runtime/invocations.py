@@ -16,10 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from runtime import chain
+from runtime import blobs, chain
 from runtime.callees import Callee
 from runtime.exceptions import CallAbandoned, CallInDoubt, CallRefused, FingerprintMismatch, StaleAttempt
 from runtime.failures import describe, text
+from runtime.outages import wait_out
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
 from runtime.turn import Turn, facts, part
@@ -147,7 +148,7 @@ class Invocation:
         age, sent = timedelta(seconds=recorded["age"]), timedelta(seconds=recorded["sent_age"])
         match EntryState(recorded["state"]):
             case EntryState.COMMITTED | EntryState.COMPENSATED:
-                return recorded["result"]
+                return self._recorded(recorded["result"])
             case EntryState.REFUSED:
                 self._start_again(EntryState.REFUSED)
                 return self._send()
@@ -167,6 +168,9 @@ class Invocation:
                 raise CallAbandoned(self.intent.step_key, self.intent.call)
             case _:
                 return self._next_generation().result()
+
+    def _recorded(self, result: JSON) -> JSON:
+        return wait_out(lambda: blobs.whole(self.context.step.tenant, blobs.mark(result)))
 
     def _next_generation(self) -> Invocation:
         """The same call under a new key, where the old one is spent."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.apps import apps
 
-from runtime import expressions
+from runtime import blobs, expressions
 from runtime.values import check
 
 
@@ -18,9 +18,10 @@ def evaluate_job_result(payload: dict[str, Any], fresh: dict[str, Any]) -> Any:
     job_id = (
         payload["job"] if "job" in payload else steps.values_list("job", flat=True).get(pk=payload["step"])
     )
-    job_input, template = jobs.values_list("input", "result_template").get(pk=job_id)
+    job_input, template, tenant = jobs.values_list("input", "result_template", "tenant").get(pk=job_id)
     keys = expressions.references(template["expression"]) - {"input"} - set(fresh)
     results = dict(steps.filter(job=job_id, key__in=keys).values_list("key", "result"))
-    value = expressions.evaluate(template["expression"], {"input": job_input, **results, **fresh})
+    names = blobs.all_whole(tenant, {"input": job_input, **results})
+    value = expressions.evaluate(template["expression"], {**names, **fresh})
     check(value, "result")
     return value

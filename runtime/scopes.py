@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runtime import rows
+from runtime import blobs, rows
 from runtime.models import Scope, Step
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def _results(owner: Step, scopes: list[Scope]) -> dict[int, dict[str, Any]]:
         if len(scopes) == 1
         else Step.objects.filter(scope__owner=owner)
     )
-    for key, result in steps.values_list("key", "result").iterator():
-        if place := keys.get(key):
-            found[place[0]][place[1]] = result
+    results = {
+        keys[key]: result for key, result in steps.values_list("key", "result").iterator() if key in keys
+    }
+    for (scope, name), result in blobs.all_whole(owner.tenant, results).items():
+        found[scope][name] = result
     return found

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from runtime import chain, dispatch, failures, outages, policies, ports
+from runtime import blobs, chain, dispatch, failures, outages, policies, ports
 from runtime.conf import settings
 from runtime.exceptions import (
     AetherisError,
@@ -336,6 +336,8 @@ class Turn:
 
     def _call(self) -> TurnAnswer:
         text = json.dumps(self._payload, separators=(",", ":"), ensure_ascii=False)
+        if blobs.may_be_large(text):
+            text = json.dumps(blobs.kept_apart(self._payload), separators=(",", ":"), ensure_ascii=False)
         try:
             # Inside a caller's transaction a refused turn must not spoil the rest of it.
             with (

@@ -4,6 +4,7 @@ from django.db import models
 
 from runtime.models.base import TenantField
 from runtime.models.job import Job
+from runtime.models.payload import PayloadField
 from runtime.models.step import Step
 
 
@@ -16,7 +17,7 @@ class Effect(models.Model):
     )
     name = models.CharField(max_length=200)
     ordinal = models.IntegerField()
-    value = models.JSONField(null=True)
+    value = PayloadField(null=True)
     recorded_at = models.DateTimeField()
 
     class Meta:

@@ -10,6 +10,7 @@ from django.db.models import Q
 
 from runtime.models.base import TenantField
 from runtime.models.job import Job
+from runtime.models.payload import PayloadField
 
 
 class Event(models.Model):
@@ -69,8 +70,9 @@ class EventPart(models.Model):
     seq = models.BigIntegerField()
     name = models.CharField(max_length=50)
     salt = models.CharField(max_length=32)
-    value = models.JSONField(null=True)
+    value = PayloadField(null=True)
     blob = models.CharField(max_length=64, null=True)
+    """The digest of a value that is kept apart."""
 
     class Meta:
         db_table = "aetheris_event_part"
@@ -81,7 +83,7 @@ class EventPart(models.Model):
 
 
 class Blob(models.Model):
-    """A value by its digest: graphs, and later what is too large for a row."""
+    """A value by its digest: graphs, and what is too large for the rows that speak of it."""
 
     pk = models.CompositePrimaryKey("tenant", "digest")
     tenant = TenantField()

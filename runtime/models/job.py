@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from runtime.clock import DatabaseNow
 from runtime.exceptions import JobFinished, RetryRefused
 from runtime.models.base import TenantField, new_id
+from runtime.models.payload import PayloadField
 from runtime.states import JOB_FINISHED, JOB_UNFINISHED, JobStatus
 from runtime.turn import Turn, part
 from runtime.values import check
@@ -105,8 +106,8 @@ class Job(models.Model):
     agent_version = models.CharField(max_length=100)
     graph_digest = models.CharField(max_length=64)
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.PENDING)
-    input = models.JSONField(null=True)
-    result = models.JSONField(null=True)
+    input = PayloadField(null=True)
+    result = PayloadField(null=True)
     error = models.JSONField(null=True)
     result_template = models.JSONField(default=dict)
     """`{"step": key}` where the result is one step's result, `{"expression": …}` where it must be evaluated."""

@@ -10,6 +10,7 @@ from django.db.models.functions import Cast
 from runtime.models import job, step
 from runtime.models.base import TenantField
 from runtime.models.job import Job
+from runtime.models.payload import PayloadField
 from runtime.models.signal import Wait
 from runtime.models.step import Step
 from runtime.states import EntryState
@@ -59,8 +60,8 @@ class LedgerEntry(models.Model):
     fingerprint = models.BinaryField(max_length=32)
     idempotency_key = models.UUIDField()
     policy = models.JSONField(default=dict)
-    arguments = models.JSONField(null=True)
-    result = models.JSONField(null=True)
+    arguments = PayloadField(null=True)
+    result = PayloadField(null=True)
     error = models.JSONField(null=True)
     usage = models.JSONField(null=True)
     source = models.CharField(max_length=10, default="", blank=True)

@@ -9,6 +9,7 @@ from runtime.clock import DatabaseNow
 from runtime.models import job
 from runtime.models.base import TenantField
 from runtime.models.job import Job
+from runtime.models.payload import PayloadField
 from runtime.models.step import Step
 from runtime.states import SignalState
 from runtime.turn import Turn
@@ -20,7 +21,7 @@ class Signal(models.Model):
     job = models.ForeignKey(Job, models.PROTECT, related_name="signals", db_index=False)
     name = models.CharField(max_length=255)
     dedup_id = models.CharField(max_length=255, null=True)
-    payload = models.JSONField(null=True)
+    payload = PayloadField(null=True)
     sender = models.CharField(max_length=200, default="", blank=True)
     state = models.CharField(max_length=10, choices=SignalState.choices)
     received_at = models.DateTimeField()

@@ -16,6 +16,7 @@ from runtime.exceptions import StaleAttempt
 from runtime.models.base import TenantField
 from runtime.models.hold import holding_back
 from runtime.models.job import Job
+from runtime.models.payload import PayloadField
 from runtime.states import STEP_FINISHED, STEP_UNFINISHED, StepStatus
 from runtime.turn import Turn
 
@@ -133,7 +134,7 @@ class Step(models.Model):
     timeout = models.FloatField()
     """Seconds of work that one attempt may take."""
 
-    result = models.JSONField(null=True)
+    result = PayloadField(null=True)
     error = models.JSONField(null=True)
     branch = models.CharField(max_length=100, null=True)
     resume = models.JSONField(null=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from runtime import blobs
 from runtime.models import Event, EventPart, Job, Step
 from runtime.replays.report import Withheld
 
@@ -101,13 +102,14 @@ class Record:
         """The payload of an event. Raises `Withheld` where it was erased."""
         rows = EventPart.objects.filter(job=self.job, seq=seq, name=name).values_list("value", flat=True)
         for value in rows:
-            return value
+            return blobs.whole(self.job.tenant, value)
         raise Withheld(seq, name)
 
     def values(self, seqs: Iterable[int]) -> dict[tuple[int, str], Any]:
         """The payloads of several events, by event and name."""
         rows = EventPart.objects.filter(job=self.job, seq__in=set(seqs))
-        return {(seq, name): value for seq, name, value in rows.values_list("seq", "name", "value")}
+        found = {(seq, name): value for seq, name, value in rows.values_list("seq", "name", "value")}
+        return blobs.all_whole(self.job.tenant, found)
 
     def results(self, keys: Iterable[str], before: int) -> dict[str, Any]:
         """What steps had answered before an event; None where they had not."""
@@ -150,7 +152,7 @@ class Record:
         if header["type"] == "job_forked":
             copied = [key for key, *_ in header["data"]["copied"]]
             rows = Step.objects.filter(job=self.job, key__in=copied)
-            self._copied = dict(rows.values_list("key", "result"))
+            self._copied = blobs.all_whole(self.job.tenant, dict(rows.values_list("key", "result")))
         elif header["type"] == "job_reopened":
             self._reopen()
         elif header["type"] == "plan_recorded":

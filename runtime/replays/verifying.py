@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runtime import chain
+from runtime import blobs, chain
 from runtime.conf import settings
 from runtime.models import Event, EventPart, Job
 from runtime.replays.attempts import run_again
@@ -57,6 +57,7 @@ class _Parts(Mapping[int, list[chain.Part]]):
     """The payloads of a job by event, a page at a time: they are asked for in order."""
 
     def __init__(self, job: Job) -> None:
+        self._tenant = job.tenant
         self._rows = EventPart.objects.filter(job=job, seq__lte=job.seq)
         self._seqs = list(self._rows.order_by("seq").values_list("seq", flat=True).distinct())
         self._page: dict[int, list[chain.Part]] = {}
@@ -77,7 +78,8 @@ class _Parts(Mapping[int, list[chain.Part]]):
         page = defaultdict(list)
         self._read_to = seq + PAGE
         rows = self._rows.filter(seq__gte=seq, seq__lte=self._read_to)
-        for number, name, value, salt in rows.values_list("seq", "name", "value", "salt"):
+        found = {row[:3]: row[3] for row in rows.values_list("seq", "name", "salt", "value")}
+        for (number, name, salt), value in blobs.all_whole(self._tenant, found).items():
             page[number].append(chain.Part(name, value, salt))
         self._page = dict(page)
 

@@ -132,3 +132,11 @@ FROM (SELECT job_id, seq, header, digest, prev,
         coalesce(lag(digest) OVER (PARTITION BY job_id ORDER BY seq), decode(repeat('00', 32), 'hex')) AS before
       FROM aetheris_event WHERE %(jobs)s::uuid[] IS NULL OR job_id = ANY (%(jobs)s)) c
 WHERE c.digest <> sha256('\x00'::bytea || c.header) OR c.prev <> c.before;
+
+-- question: missing_blob
+-- A value that is kept apart is there.
+-- remedy: The value is lost, its digest is known: put it back from a backup. Keep the database as it is and report this.
+SELECT p.job_id, 'the value of part ' || p.name || ' of event ' || p.seq || ' is not there: blob ' || p.blob
+FROM aetheris_event_part p JOIN aetheris_job j ON j.id = p.job_id
+WHERE p.blob IS NOT NULL AND (%(jobs)s::uuid[] IS NULL OR p.job_id = ANY (%(jobs)s))
+  AND NOT EXISTS (SELECT 1 FROM aetheris_blob b WHERE b.tenant = j.tenant AND b.digest = p.blob);

@@ -70,8 +70,8 @@ BEGIN
     VALUES (chain.job, chain.seq, chain.tenant, p_type, p_step, p_attempt, chain.worker, chain.at, p_call,
             v_header, v_digest, chain.head);
   IF p_parts IS NOT NULL THEN
-    INSERT INTO aetheris_event_part (job_id, seq, name, salt, value)
-      SELECT chain.job, chain.seq, key, value ->> 'salt', value -> 'value' FROM jsonb_each(p_parts);
+    INSERT INTO aetheris_event_part (job_id, seq, name, salt, value, blob)
+      SELECT chain.job, chain.seq, key, value ->> 'salt', value -> 'value', value ->> 'blob' FROM jsonb_each(p_parts);
   END IF;
   chain.head := v_digest;
   RETURN chain;

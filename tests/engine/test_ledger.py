@@ -660,7 +660,7 @@ def asking(**keys: Any) -> Graph:
 def test_a_models_answer_is_recorded_with_what_it_cost(model, drive):
     job = drive(submit(asking(), "this"))
     assert (job.result, model.requests[0]["messages"][-1]["content"]) == ("yes", "Is this good?")
-    assert entry_of(job).usage == {"input_tokens": 3, "output_tokens": 1}
+    assert entry_of(job).usage == {"model": "m", "input_tokens": 3, "output_tokens": 1}
     assert [type for type in told(job) if type.startswith("model")] == ["model_called", "model_returned"]
 
 

@@ -89,7 +89,7 @@ def test_what_may_pass_is_no_answer_and_is_tried_again(serve, worker, clock, scr
     assert run_once(job, worker).status == "ready"
     clock.forward(minutes=5)
     run_once(job, worker)
-    assert job.result["body"] == "now"
+    assert job.result == {"status": 200, "headers": {"content-type": "application/json"}, "body": "now"}
 
 
 def test_a_service_that_says_when_is_asked_then(serve, worker):

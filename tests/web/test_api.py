@@ -403,3 +403,14 @@ def test_health(client):
     assert client.get("/healthz").content == b"ok\n"
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["migrations"]) == (200, "ok")
+
+
+def test_a_large_value_is_answered_like_any_other(api, job_of, settings):
+    settings.AETHERIS = settings.AETHERIS | {"INLINE_VALUE_BYTES": 100}
+    value = {"text": "rose " * 100}
+    job = job_of("echo", value)
+    detail = api("operator").get(f"jobs/{job.pk}").json()
+    assert (detail["input"], detail["result"]) == (value, value)
+    assert api("operator").get(f"jobs/{job.pk}/steps/echo").json()["result"] == value
+    events = api("operator").get(f"jobs/{job.pk}/events").json()["events"]
+    assert [event["parts"]["output"] for event in events if "output" in event["parts"]] == [value]

@@ -530,3 +530,11 @@ def test_what_a_map_expanded_into_is_drawn_by_itself(browser_of, job_of):
     inside = auditor.get(page_of(job) + found(r'href="[^"]*(\?scope=[^"#]*)', outer)).content.decode()
     assert 'aria-label="each[0].price: completed"' in inside and "?step=each[1]" not in inside
     assert auditor.get(f"{page_of(job)}?scope=999999").status_code == 200
+
+
+def test_a_large_value_is_shown_like_any_other(browser_of, job_of, settings):
+    settings.AETHERIS = settings.AETHERIS | {"INLINE_VALUE_BYTES": 100}
+    job = job_of("echo", {"text": "rose " * 100})
+    text = browser_of("operator").get(f"/trace/jobs/{job.pk}/?step=echo").content.decode()
+    assert text.count("rose rose") >= 3, "input, result, and events"
+    assert "$blob" not in text

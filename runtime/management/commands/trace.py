@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from runtime import blobs
 from runtime.management.base import AetherisCommand, add_job, named_job
 from runtime.management.shapes import job_as_json, moment, payload, printable
 from runtime.models import Event, Job, LedgerEntry
@@ -48,7 +49,9 @@ class Command(AetherisCommand):
 
 def _payloads(job: Job) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = defaultdict(dict)
-    for seq, name, value in job.event_parts.values_list("seq", "name", "value"):
+    rows = job.event_parts.values_list("seq", "name", "value")
+    values = blobs.all_whole(job.tenant, {(seq, name): value for seq, name, value in rows})
+    for (seq, name), value in values.items():
         found[seq][name] = value
     return found
 
