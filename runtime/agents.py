@@ -2,17 +2,17 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
 
-import tools
-from runtime import nodes, policies
+from runtime import grants, nodes, policies
 from runtime.conf import settings
 from runtime.exceptions import AgentNotFound, FunctionNotFound, InputInvalid
 from runtime.graph import Graph, TaskGraph, fields, seconds
 from runtime.rows import Rows
+from tools import registry
 
 GraphFunction = Callable[[], Graph]
 
@@ -31,6 +31,8 @@ class Agent:
     """What it says of failures of all its steps: the keys of a node's `retry`, and `timeout`."""
     timeout: float | None = None
     """Seconds of work that a job may take."""
+    tools: grants.Rules = field(default_factory=dict)
+    models: grants.Rules = field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -39,7 +41,12 @@ class Agent:
     @cached_property
     def graph(self) -> TaskGraph:
         """Raises `GraphInvalid` with every fault and its place."""
-        return parse(self.function().build())
+        return parse(self.function().build(), sources=[*grants.deployment(), self.source])
+
+    @property
+    def source(self) -> grants.Source:
+        """What it says of tools and models."""
+        return grants.Source(f"agent {self.name}", {"tool": self.tools, "llm": self.models})
 
     @cached_property
     def rows(self) -> Rows:
@@ -72,14 +79,21 @@ def agent(
     requires: Collection[str] = (),
     policy: Mapping[str, Any] | None = None,
     timeout: Any = None,
+    tools: grants.Rules | None = None,
+    models: grants.Rules | None = None,
 ) -> Callable[[GraphFunction], GraphFunction]:
     """Register a function that builds an agent's graph.
 
     Raise the version with every change that running jobs must not see; a job keeps the graph it began with.
     `queue`, `priority` and `requires` are for jobs that are submitted without, and for nodes that say nothing else.
-    `policy` says how failures of its steps are answered, where a node does not say it: see docs/policies.md.
-    `timeout` is how long a job may work in all, in seconds, as a timedelta or as "2h".
+    `tools` and `models` say what it may call, `policy` says how failures of its steps are answered, where a
+    node does not say it: see docs/policies.md. `timeout` is how long a job may work in all, in seconds, as a
+    timedelta or as "2h".
     """
+    granted = [
+        grants.checked(rules or {}, f"{noun} of agent {name!r}")
+        for noun, rules in (("tools", tools), ("models", models))
+    ]
     if policy:
         policies.checked(policy, fields.POLICY, f"policy of agent {name!r}")
     if wrong := fields.REQUIRES.check(list(requires)):
@@ -89,7 +103,9 @@ def agent(
     limit = None if timeout is None else seconds(timeout)
 
     def register(function: GraphFunction) -> GraphFunction:
-        _agents[name] = Agent(name, version, function, queue, priority, tuple(requires), policy, limit)
+        _agents[name] = Agent(
+            name, version, function, queue, priority, tuple(requires), policy, limit, *granted
+        )
         return function
 
     return register
@@ -131,6 +147,13 @@ def policy_of(name: str) -> Mapping[str, Any] | None:
     return found.policy if found else None
 
 
+def sources(name: str, config: Mapping[str, Any] | None = None) -> list[grants.Source]:
+    """Everybody who has a say in what a step of this config may call, in a job of this agent."""
+    found = _agents.get(name)
+    own = [found.source] if found and (found.tools or found.models) else []
+    return [*grants.deployment(), *own, *grants.around(config or {})]
+
+
 def registered() -> dict[str, Agent]:
     return dict(_agents)
 
@@ -146,17 +169,23 @@ def function(name: str) -> StepFunction:
         raise FunctionNotFound(name, sorted(_functions)) from None
 
 
-def parse(data: Any, *, outer: Collection[str] | None = None) -> TaskGraph:
-    """Check a graph in wire form against what is registered here. Raises `GraphInvalid`."""
-    return TaskGraph.parse(
+def parse(
+    data: Any, *, outer: Collection[str] | None = None, sources: Sequence[grants.Source] | None = None
+) -> TaskGraph:
+    """Check a graph in wire form against what is registered here, and what it calls against what `sources` grant.
+
+    Without sources the deployment alone has a say. Raises `GraphInvalid`.
+    """
+    graph = TaskGraph.parse(
         data,
-        tools=tools.names(),
+        tools=registry.names(),
         kinds=nodes.registered(),
         functions=list(_functions),
         queues=settings().all_queues,
         outer=outer,
         limit=settings().max_nodes,
     )
+    return grants.check(graph, grants.deployment() if sources is None else sources)
 
 
 def ad_hoc(data: Any) -> tuple[TaskGraph, str]:

@@ -73,6 +73,9 @@ class Settings:
     """The largest body that `context.http` reads."""
     http_internal: tuple[str, ...] = ()
     """Hosts and networks that are not public and that `context.http` may reach all the same."""
+    tool_grants: Mapping[str, Any] | None = None
+    """By name or pattern of a tool: allow, require_approval or deny. See docs/policies.md."""
+    model_grants: Mapping[str, Any] | None = None
 
     step_validators: tuple[str, ...] = ("runtime.contract.default.ContractValidator",)
     """Dotted paths of what looks at step functions, in order. See docs/step-contract.md."""

@@ -7,12 +7,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from runtime import blobs, clock, expressions, ports
+from runtime import agents, blobs, clock, compensations, expressions, grants, ports
 from runtime.callees import ModelCallee, tool_callee
 from runtime.coroutines import Aside, beside_the_loop
 from runtime.invocations import Intent, Invocation, Settlement, settle_alone
@@ -24,6 +25,7 @@ from runtime.values import check, check_text
 if TYPE_CHECKING:
     from runtime.exceptions import CallInDoubt
     from runtime.models import Step
+    from runtime.outcomes import Waiting
 
 
 class Context:
@@ -43,6 +45,8 @@ class Context:
         self.names = names
         """`input` and the results of the steps that this one refers to."""
         self.unsettled: list[Settlement] = []
+        self.asked: list[Waiting] = []
+        """Questions about calls of this attempt that a person must allow: the step waits, whatever its code does."""
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
         self.aside = Aside()
@@ -201,9 +205,12 @@ class Context:
 
     def _intent(self, call: str, callee: Any, arguments: Any) -> Intent:
         self._flush_effects()
-        return Intent.make(
-            self.step.tenant, self.step.job_id, self.step.pk, self.step.key, call, callee, arguments
-        )
+        step = self.step
+        intent = Intent.make(step.tenant, step.job_id, step.pk, step.key, call, callee, arguments)
+        if step.kind == compensations.KIND:
+            return intent  # what undoes a call was declared with it, and granted then
+        sources = agents.sources(step.job.agent, step.config)
+        return replace(intent, grant=grants.decide(callee.kind, callee.name, sources))
 
     def _flush_effects(self) -> None:
         """Recorded values are durable before anything leaves that may depend on them."""

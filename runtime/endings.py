@@ -68,7 +68,13 @@ def _spawned(spawn: Any, step: Step, context: Context) -> TaskGraph | None:
         return None
     wire = spawn.build() if isinstance(spawn, Graph) else spawn
     graph = (
-        wire if isinstance(wire, TaskGraph) else agents.parse(wire, outer=context.names.keys() - {"input"})
+        wire
+        if isinstance(wire, TaskGraph)
+        else agents.parse(
+            wire,
+            outer=context.names.keys() - {"input"},
+            sources=agents.sources(step.job.agent, step.config),
+        )
     )
     _check_keys(f"{step.key}.", graph)
     return graph
@@ -98,6 +104,7 @@ def _checked_wait(waiting: Waiting, step: Step) -> Waiting:
         raise InputInvalid(f"{step.key} wait.event", "must be a name of up to 40 of a-z and '_'")
     return replace(
         waiting,
+        for_call="",
         timeout=_duration(waiting.timeout, f"{step.key} wait.timeout"),
         until=_moment(waiting.until, f"{step.key} wait.until"),
     )

@@ -150,6 +150,22 @@ class CallRefused(AetherisError):
         self.error = error
 
 
+class CallDenied(Permanent):
+    """A policy, or a person who was asked, does not let the step make a call. Nothing was sent."""
+
+    def __init__(self, step: str, callee: str, by: str, why: str = "") -> None:
+        reason = f": {why}" if why else ""
+        super().__init__(f"Step {step!r} may not call {callee!r}, says {by}{reason}.")
+        self.by = by
+
+
+class ConsentNeeded(AetherisError):
+    """A person must allow the call first. The step parks, and runs again with the answer."""
+
+    def __init__(self, step: str, callee: str) -> None:
+        super().__init__(f"Step {step!r} may call {callee!r} once somebody approves it.")
+
+
 class CallInDoubt(AetherisError):
     """It cannot be told whether a call happened; a person decides, or the tool's verify hook."""
 

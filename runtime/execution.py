@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 from django.db import DataError, IntegrityError
 
-from runtime import agents, blobs, compensations, endings, nodes, policies
+from runtime import agents, blobs, compensations, endings, grants, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -152,6 +152,8 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
         raise
     except BaseException as error:  # of whatever kind, SystemExit included: it ends the step, not the worker
         outcome = sound(outcome_of(error, step), step, context)
+    if context.asked:
+        outcome = context.asked[0]
     if context.doubts and not (isinstance(outcome, Waiting) and outcome.kind == "unknown"):
         outcome = _in_doubt(context.doubts[0], step)
     return context, outcome
@@ -237,10 +239,10 @@ def _move(turn: Turn, run: Run, outcome: Outcome) -> None:
     match outcome:
         case Completed(result, branch, spawn):
             if isinstance(spawn, TaskGraph):  # `endings` has parsed whatever the step gave
-                turn.spawn(step, spawn, policy=agents.policy_of(run.job.agent))
+                turn.spawn(step, spawn, policy=agents.policy_of(run.job.agent), within=grants.within(step))
             turn.complete(step, result, branch=branch)
         case Expand():
-            turn.expand(step, outcome, policy=agents.policy_of(run.job.agent))
+            turn.expand(step, outcome, policy=agents.policy_of(run.job.agent), within=grants.within(step))
         case Retry(error) if step.is_spent:
             turn.fail(step, error)
         case Retry(error, after):
@@ -279,13 +281,20 @@ def _next_intent(run: Run) -> Intent | None:
         if following["scope_id"] != run.step.scope_id:
             return None
         names = run.names(following["refs"])
-        return node.intent(
+        intent = node.intent(
             run.job.tenant, run.job.id, following["id"], following["key"], following["config"], names
         )
+        return _if_granted(intent, run.job.agent, following["config"]) if intent else None
     except Exception as error:
         # Whatever it is: the step itself will meet it and report it as its own, and this one must be recorded.
         logger.debug("intent_not_prepared", step=following["key"], error=str(error))
         return None
+
+
+def _if_granted(intent: Intent, agent: str, config: dict[str, Any]) -> Intent | None:
+    """A call that is not simply allowed is the business of its own step."""
+    grant = grants.decide(intent.callee.kind, intent.callee.name, agents.sources(agent, config))
+    return replace(intent, grant=grant) if grant.decision == grants.ALLOW else None
 
 
 def _settle_alone(context: Context) -> None:

@@ -86,7 +86,9 @@ def fork(
     check(given, "input")
     check(why, "why")
     recorded = Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=job.graph_digest)
-    graph = agents.parse(_edited(recorded, step_key, step_input) if step_input else recorded)
+    graph = agents.parse(
+        _edited(recorded, step_key, step_input) if step_input else recorded, sources=agents.sources(job.agent)
+    )
     own = Rows.of(graph, policy=agents.policy_of(job.agent))
     request = Request(job.agent, job.agent_version, graph, own, job.timeout)
     columns = {

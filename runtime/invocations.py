@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from runtime import blobs, chain
+from runtime import blobs, chain, consent
 from runtime.callees import Callee
-from runtime.exceptions import CallAbandoned, CallInDoubt, CallRefused, FingerprintMismatch, StaleAttempt
+from runtime.exceptions import (
+    CallAbandoned,
+    CallDenied,
+    CallInDoubt,
+    CallRefused,
+    ConsentNeeded,
+    FingerprintMismatch,
+    StaleAttempt,
+)
 from runtime.failures import describe, text
+from runtime.grants import APPROVAL, DENY, Grant
 from runtime.outages import wait_out
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
@@ -48,6 +57,8 @@ class Intent:
     arguments: JSON
     idempotency_key: UUID
     generation: int = 0
+    grant: Grant = Grant()
+    """What was decided of it, and by whom."""
     made: float = field(default_factory=time.monotonic, compare=False)
     """By the monotonic clock, before `started` is written: the time to send ends no later than the ledger thinks."""
 
@@ -75,27 +86,35 @@ class Intent:
         return hashlib.sha256(chain.canonical([self.callee.name, self.arguments])).hexdigest()
 
     @property
+    def name(self) -> str:
+        return f"{self.call}#{self.generation}"
+
+    @property
     def entry(self) -> dict[str, Any]:
         return {"step": self.step_id, "key": self.step_key, "call": self.call, "generation": self.generation}
 
     def as_operation(self, attempt: int | None = None) -> dict[str, Any]:
         policy = self.callee.policy
+        reserved = self.grant.decision == APPROVAL
+        state = (EntryState.RESERVED if reserved else EntryState.STARTED).value
         data = {
             **{k: v for k, v in self.entry.items() if k in ("call", "generation")},
-            "entry": "started",
+            "entry": state,
             "idempotency_key": str(self.idempotency_key),
             "name": self.callee.name,
+            **({"grant": self.grant.by} if self.grant.by else {}),
         }
         operation: dict[str, Any] = {
             **self.entry,
             "kind": self.callee.kind,
             "name": self.callee.name,
-            "state": "started",
+            "state": state,
             "fingerprint": self.fingerprint,
             "idempotency_key": str(self.idempotency_key),
             "send_within": policy.timeout,
-            "type": self.callee.called_event,
+            "type": "tool_reserved" if reserved else self.callee.called_event,
             "policy": {
+                **({"grant": self.grant.as_json()} if self.grant.by else {}),
                 "read_only": policy.read_only,
                 "idempotent": policy.idempotent,
                 "timeout": policy.timeout,
@@ -124,14 +143,17 @@ class Invocation:
         self._begun = intent.made
 
     def result(self) -> JSON:
-        """The recorded result, or that of a call made now.
+        """The recorded result, or that of a call made now, if it may be.
 
         Raises `CallRefused` when nothing happened, `CallInDoubt` when that cannot be told, `FingerprintMismatch`
-        when the step repeats a call with other arguments, `StaleAttempt` when the step is no longer ours.
+        when the step repeats a call with other arguments, `StaleAttempt` when the step is no longer ours,
+        `CallDenied` and `ConsentNeeded` where a policy or a person has a word to say.
         """
+        if self.intent.grant.decision == DENY and not self._is_recorded():
+            self._deny()
         answer = self._answer or self._intend()
         if answer["inserted"]:
-            return self._send()
+            return self._ask() if self.intent.grant.decision == APPROVAL else self._send()
         recorded = answer["entry"]
         if recorded["fingerprint"] != self.intent.fingerprint:
             raise FingerprintMismatch(self.intent.step_key, self.intent.call)
@@ -145,10 +167,14 @@ class Invocation:
         return turn.commit()["answers"][0]  # type: ignore[no-any-return]
 
     def _resume(self, recorded: dict[str, Any]) -> JSON:
-        age, sent = timedelta(seconds=recorded["age"]), timedelta(seconds=recorded["sent_age"])
+        age, sent = timedelta(seconds=recorded["age"]), timedelta(seconds=recorded["sent_age"] or 0)
         match EntryState(recorded["state"]):
             case EntryState.COMMITTED | EntryState.COMPENSATED:
                 return self._recorded(recorded["result"])
+            case EntryState.RESERVED:
+                return self._as_decided()
+            case EntryState.CANCELLED if refusal := consent.standing_refusal(self.context.step, self.intent):
+                raise self._rejected(refusal)
             case EntryState.REFUSED:
                 self._start_again(EntryState.REFUSED)
                 return self._send()
@@ -184,7 +210,37 @@ class Invocation:
             self.intent.arguments,
             self.intent.generation + 1,
         )
-        return Invocation(self.context, following)
+        return Invocation(self.context, replace(following, grant=self.intent.grant))
+
+    def _is_recorded(self) -> bool:
+        """Whether the call was made when it was still granted: its result is no call."""
+        done = (EntryState.COMMITTED, EntryState.COMPENSATED)
+        return self.context.step.ledger.filter(call=self.intent.call, state__in=done).exists()
+
+    def _deny(self) -> NoReturn:
+        step, callee, by = self.context.step, self.intent.callee, self.intent.grant.by
+        with step.turn(worker=step.worker_id) as turn:
+            data = {"call": self.intent.call, "name": callee.name, "grant": by}
+            turn.event("tool_denied", step=step.key, attempt=step.attempt, data=data, call=self.intent.name)
+        raise CallDenied(step.key, callee.name, by)
+
+    def _ask(self) -> NoReturn:
+        self.context.asked.append(consent.question(self.context.step, self.intent))
+        raise ConsentNeeded(self.intent.step_key, self.intent.callee.name)
+
+    def _as_decided(self) -> JSON:
+        """Of a call that was reserved: it is made if it may be by now."""
+        decision = consent.decision(self.context.step, self.intent)
+        if decision is None and self.intent.grant.decision == APPROVAL:
+            self._ask()
+        if decision is not None and not decision.approved:
+            self._settle_now(partial(self._cancel, decision))
+            raise self._rejected(decision)
+        self._start_again(EntryState.RESERVED, {"approved_by": decision.by} if decision else {})
+        return self._send()
+
+    def _rejected(self, decision: consent.Decision) -> CallDenied:
+        return CallDenied(self.intent.step_key, self.intent.callee.name, decision.by, decision.comment)
 
     def _out_of_doubt(self, reason: str, age: timedelta, sent: timedelta) -> JSON:
         """What the tool declares decides; without a declaration a person does."""
@@ -285,10 +341,11 @@ class Invocation:
         self.context.settle(partial(self._refuse, error))
         raise CallRefused(self.intent.callee.name, error) from cause
 
-    def _start_again(self, known: EntryState) -> None:
+    def _start_again(self, known: EntryState, told: Mapping[str, Any] | None = None) -> None:
         """The same key, a new attempt: durable before the first byte, as the first time."""
         self._begun = time.monotonic()
         data = {"idempotency_key": str(self.intent.idempotency_key), "name": self.intent.callee.name}
+        data |= told or {}
         turn = Turn(self.context.step.job_id, worker=self.context.step.worker_id)
         turn.settle(
             self.intent.entry,
@@ -323,6 +380,16 @@ class Invocation:
             parts=[part(callee.result_part, result), *callee.provenance(self.intent.arguments, usage)],
             usage=usage,
             data=usage,
+        )
+
+    def _cancel(self, decision: consent.Decision, turn: Turn) -> None:
+        turn.settle(
+            self.intent.entry,
+            EntryState.CANCELLED,
+            "tool_cancelled",
+            attempt=None,
+            data={"by": decision.by},
+            parts=[part("error", {"type": "Rejected", "message": decision.comment})],
         )
 
     def _refuse(self, error: dict[str, Any], turn: Turn) -> None:

@@ -51,6 +51,8 @@ class Waiting:
     prompt: str = ""
     schema: dict[str, Any] = field(default_factory=dict)
     approvers: dict[str, Any] = field(default_factory=dict)
+    for_call: str = ""
+    """The call that a decision is about, where it is not the step itself; set by the runtime."""
     event: str | None = None
     """Recorded with the wait, such as `approval_requested`."""
 

@@ -78,7 +78,7 @@ def _intended(turn: Turn, operation: dict[str, Any], attempt: int | None = None)
         entry is not None
         and entry.attempt == attempt
         and entry.worker_id == turn.worker
-        and entry.state == "started"
+        and entry.state == operation["state"]
     )
     return {"inserted": True} if mine else None
 

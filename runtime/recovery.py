@@ -165,7 +165,9 @@ def end_overdue_jobs() -> int:
 def wake_due(*, within: float = math.inf) -> int:
     """Waits past their deadline resume their step, which says what a timeout means: as many as in `within` seconds."""
     until = time.monotonic() + within
-    due = Wait.objects.due().only("job", "step", "step_key", "attempt", "kind", "name", "deadline_at")
+    due = Wait.objects.due().only(
+        "job", "step", "step_key", "attempt", "kind", "name", "for_call", "deadline_at"
+    )
     woken, last = 0, None
     while time.monotonic() < until:
         # A page begins where the one before ended: what could not be woken does not stand in the way of others.

@@ -1,6 +1,6 @@
 """A graph as rows: what the gate inserts as steps and edges."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,29 +21,35 @@ class Rows:
         graph: TaskGraph,
         outer: Mapping[str, str] | None = None,
         policy: Mapping[str, Any] | None = None,
+        within: Sequence[Mapping[str, Any]] = (),
     ) -> "Rows":
         """The rows of a graph. `outer` are names from around it: name → key of the step that it stands for.
 
-        `policy` is what the agent says of failures; see `runtime.policies`.
+        `policy` is what the agent says of failures; see `runtime.policies`. `within` is what the plans around say
+        of tools; see `runtime.grants`.
         """
         plan = graph.plan()
         edges = [
             {"parent": edge.parent_key, "child": edge.child_key, "when": edge.when} for edge in plan.edges
         ]
         local = frozenset(step.key for step in plan.steps)
-        steps = [_row(step, local, outer or {}, policy) for step in plan.steps]
+        steps = [_row(step, local, outer or {}, policy, within) for step in plan.steps]
         return cls(steps, edges, _result_template(plan.result, plan.steps, edges))
 
 
 def _row(
-    step: PlannedStep, local: frozenset[str], outer: Mapping[str, str], agent_policy: Mapping[str, Any] | None
+    step: PlannedStep,
+    local: frozenset[str],
+    outer: Mapping[str, str],
+    agent_policy: Mapping[str, Any] | None,
+    within: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     retry = policies.stored({"kind": step.kind, **step.config}, agent_policy)
     timeout = retry.pop("timeout", None)
     return {
         "key": step.key,
         "kind": step.kind,
-        "config": {**step.config, "retry": retry} if retry else step.config,
+        "config": _config(step.config, retry, within),
         "local_refs": [name for name in step.refs if name in local],
         "refs": {name: outer[name] for name in step.refs if name not in local and name in outer},
         "join": step.join,
@@ -55,6 +61,17 @@ def _row(
         "requires": step.requires,
         "timeout": settings().step_timeout_seconds if timeout is None else seconds(timeout),
     }
+
+
+def _config(
+    given: dict[str, Any], retry: dict[str, Any], within: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the node says, and what it does not say itself: a key `within` of its own has no meaning."""
+    if not retry and not within and "within" not in given:
+        return given
+    resolved = {"retry": retry} if retry else {}
+    bounds = {"within": list(within)} if within else {}
+    return {**{name: value for name, value in given.items() if name != "within"}, **resolved, **bounds}
 
 
 def _result_template(result: Any, steps: list[PlannedStep], edges: list[dict[str, Any]]) -> dict[str, Any]:

@@ -124,6 +124,8 @@ class Turn:
             "timeout": timeout,
             "until": waiting.until.isoformat() if waiting.until else None,
         }
+        if waiting.for_call:
+            wait["for_call"] = waiting.for_call
         data: dict[str, Any] = {"wait": waiting.kind, "name": waiting.name}
         if waiting.until:
             data["until"] = waiting.until.isoformat()
@@ -136,14 +138,23 @@ class Turn:
                 waiting.event, step=step.key, attempt=step.attempt, data={"name": waiting.name}, parts=parts
             )
 
-    def expand(self, step: Step, expand: Expand, *, policy: Mapping[str, Any] | None = None) -> None:
+    def expand(
+        self,
+        step: Step,
+        expand: Expand,
+        *,
+        policy: Mapping[str, Any] | None = None,
+        within: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Park the step over copies of a sub-graph, which are recorded with it and never made again.
 
-        `policy` is what the agent says of failures.
+        `policy` and `within` are as in `Rows.of`.
         """
         graph = expand.graph
         bound = expand.bindings[0].keys()
-        rows = Rows.of(graph, {name: key for name, key in step.refs.items() if name not in bound}, policy)
+        rows = Rows.of(
+            graph, {name: key for name, key in step.refs.items() if name not in bound}, policy, within
+        )
         self.add_steps(rows.steps, rows.edges, {graph.digest: graph.to_json()})
         policy = {"max_parallel": expand.max_parallel, "tolerate": expand.tolerate, "enough": expand.enough}
         self._payload.update(
@@ -165,22 +176,37 @@ class Turn:
             step, "park", {"wait": "scopes", "name": step.key}, wait={"kind": "scopes", "name": step.key}
         )
 
-    def spawn(self, step: Step, graph: TaskGraph, *, policy: Mapping[str, Any] | None = None) -> None:
+    def spawn(
+        self,
+        step: Step,
+        graph: TaskGraph,
+        *,
+        policy: Mapping[str, Any] | None = None,
+        within: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Add steps to the job, keyed `step.node`. They may refer to what the spawning step may refer to."""
-        rows = Rows.of(graph, step.refs, policy)
+        rows = Rows.of(graph, step.refs, policy, within)
         self.add_steps(rows.steps, rows.edges, {graph.digest: graph.to_json()})
         self._payload.update(prefix=f"{step.key}.", into_scope=step.scope_id)
         data = {"graph_digest": graph.digest, "steps": len(rows.steps)}
         self.event("plan_recorded", step=step.key, attempt=step.attempt, data=data)
 
-    def resume(self, step: Step, resume: dict[str, Any], *, waiting_for: str, optional: bool = False) -> None:
-        """Wake a step. One that waited in doubt keeps what had woken it before."""
+    def resume(
+        self,
+        step: Step,
+        resume: dict[str, Any],
+        *,
+        waiting_for: str,
+        optional: bool = False,
+        keep: bool = False,
+    ) -> None:
+        """Wake a step. One that waited because of a call, in doubt or to be allowed, keeps what had woken it before."""
         self._move(
             step,
             "resume",
             {"outcome": resume["outcome"]},
             attempt=None,
-            resume=None if resume["outcome"] == "resolved" else resume,
+            resume=None if keep or resume["outcome"] == "resolved" else resume,
             waiting_for=waiting_for,
             wait_outcome=resume["outcome"],
             optional=optional,

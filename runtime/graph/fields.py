@@ -142,6 +142,7 @@ def _requires(value: Any) -> str | None:
     return bad_capability(wrong[0]) if wrong else None
 
 
+DECISION = choice("allow", "require_approval", "deny")
 ANY = Field({}, lambda value: None)
 TEXT = Field({"type": "string", "minLength": 1}, _text)
 OBJECT = _typed(dict, "an object", {"type": "object"})
@@ -201,6 +202,18 @@ MESSAGES = _list_of(_object_of({"role": TEXT, "content": ANY}, required=("role",
 APPROVERS = _object_of(
     {"users": _list_of(TEXT), "groups": _list_of(TEXT), "permission": TEXT},
 )
+GRANT = Field(
+    {},
+    lambda value: (
+        DECISION.check(value)
+        if isinstance(value, str)
+        else _object_of(
+            {"decision": DECISION, "approvers": APPROVERS, "timeout": DURATION}, required=("decision",)
+        ).check(value)
+    ),
+)
+"""What is said of a tool or a model: in settings and in Python only."""
+NAMES = _list_of(TEXT)
 TEMPLATE = Field(
     {"type": ["array", "string"]},
     lambda value: (

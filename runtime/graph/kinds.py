@@ -136,8 +136,10 @@ SHAPES: dict[str, Shape] = {
             "prompt": fields.TEXT,
             "system": fields.TEXT,
             "model": fields.TEXT,
+            "tools": fields.NAMES,
+            "agents": fields.NAMES,
         },
-        literals=frozenset({"function", "model"}),
+        literals=frozenset({"function", "model", "tools", "agents"}),
         rule=ONE_PLANNER,
     ),
     "subjob": Shape(

@@ -85,6 +85,8 @@ class Wait(models.Model):
     kind = models.CharField(max_length=10)
     """signal, approval, subjob, timer, scopes, unknown or refused."""
     name = models.CharField(max_length=255)
+    for_call = models.CharField(max_length=220, default="", blank=True)
+    """The call, `name#generation`, that an approval is about, where it is not the step itself."""
     prompt = models.TextField(default="", blank=True)
     schema = models.JSONField(default=dict)
     approvers = models.JSONField(default=dict)
@@ -131,5 +133,6 @@ class Wait(models.Model):
         facts = {"wait": self.kind, "name": self.name}
         turn.event("timer_fired", step=self.step_key, attempt=self.attempt, data=facts)
         step = Step(pk=self.step_id, key=self.step_key)
-        turn.resume(step, {"outcome": "timed_out"}, waiting_for=f"{self.kind}:{self.name}")
+        waiting_for = f"{self.kind}:{self.name}"
+        turn.resume(step, {"outcome": "timed_out"}, waiting_for=waiting_for, keep=bool(self.for_call))
         return turn

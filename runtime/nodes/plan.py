@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents, scopes
+from runtime import agents, grants, scopes
 from runtime.coroutines import awaited
 from runtime.graph import Graph, GraphInvalid
 from runtime.nodes.base import Node
@@ -34,12 +34,15 @@ class PlanNode(Node):
         if "prompt" in step.config:
             return self._ask(step, context)
         try:
-            return self._expand(self._call(step, context), context)
+            return self._expand(self._call(step, context), step, context)
         except GraphInvalid as error:
             return Failed(_told(error))  # code would make the same graph again
 
-    def _expand(self, wire: Any, context: Context) -> Outcome:
-        graph = agents.parse(wire, outer=context.names.keys() - {"input"})
+    def _expand(self, wire: Any, step: Step, context: Context) -> Outcome:
+        inside = {"within": grants.within(step)}
+        graph = agents.parse(
+            wire, outer=context.names.keys() - {"input"}, sources=agents.sources(step.job.agent, inside)
+        )
         return Expand(graph, [dict(context.bindings)], indexed=False)
 
     def _call(self, step: Step, context: Context) -> Any:
@@ -54,7 +57,7 @@ class PlanNode(Node):
             sent = context.calls_sent
             content = context.model(asked, call=f"llm.{number}")["content"]
             try:
-                return self._expand(content, context)
+                return self._expand(content, step, context)
             except GraphInvalid as error:
                 if context.calls_sent > sent:
                     return Retry(_told(error))

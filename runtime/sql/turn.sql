@@ -241,8 +241,8 @@ BEGIN
       WHERE s.job_id = p_job AND s.status = 'blocked' AND s.open_scopes IS NOT NULL
         AND EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.owner_id = s.id AND c.unfinished > 0)
       RETURNING s.id, s.tenant, s.key, s.attempt)
-  INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, prompt, schema, approvers, opened_at, outcome)
-    SELECT tenant, p_job, id, key, attempt, 'scopes', key, '', '{}', '{}', p_at, '' FROM owner;
+  INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, for_call, prompt, schema, approvers, opened_at, outcome)
+    SELECT tenant, p_job, id, key, attempt, 'scopes', key, '', '', '{}', '{}', p_at, '' FROM owner;
   v_ready := aetheris_redecide(p_job, p_at);
   RETURN v_ready || coalesce((SELECT array_agg(x) FROM aetheris_step s, aetheris_fill(s.id, p_at) AS f, unnest(f.ready) AS x
     WHERE s.job_id = p_job AND s.scope_id IS NULL AND s.status = 'waiting' AND s.open_scopes > 0), '{}');
@@ -436,7 +436,7 @@ BEGIN
           ready_at = CASE WHEN v_to = 'ready' THEN now_at ELSE s.ready_at END,
           waiting_for = CASE WHEN v_to = 'waiting' THEN op -> 'wait' ->> 'kind' || ':' || (op -> 'wait' ->> 'name') ELSE '' END,
           resume = CASE WHEN v_to = 'ready' THEN coalesce(op -> 'resume', s.resume) 
-            WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' <> 'unknown' THEN NULL ELSE s.resume END,
+            WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' <> 'unknown' AND NOT op -> 'wait' ? 'for_call' THEN NULL ELSE s.resume END,
           deadline_at = NULL,
           hint_after = NULL,
           hints = 0,
@@ -462,10 +462,10 @@ BEGIN
         UPDATE aetheris_step SET causes = ARRAY[chain.head] WHERE id = (op ->> 'step')::bigint;
         released := released || (op ->> 'step')::bigint;
       ELSIF v_to = 'waiting' THEN
-        INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, prompt, schema, approvers,
+        INSERT INTO aetheris_wait (tenant, job_id, step_id, step_key, attempt, kind, name, for_call, prompt, schema, approvers,
             deadline_at, opened_at, outcome)
           VALUES (job.tenant, job.id, (op ->> 'step')::bigint, v_key, v_attempt, op -> 'wait' ->> 'kind', op -> 'wait' ->> 'name',
-            coalesce(op -> 'wait' ->> 'prompt', ''), coalesce(op -> 'wait' -> 'schema', '{}'),
+            coalesce(op -> 'wait' ->> 'for_call', ''), coalesce(op -> 'wait' ->> 'prompt', ''), coalesce(op -> 'wait' -> 'schema', '{}'),
             coalesce(op -> 'wait' -> 'approvers', '{}'),
             coalesce((op -> 'wait' ->> 'until')::timestamptz, now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8)),
             now_at, '');
@@ -659,7 +659,7 @@ BEGIN
     END IF;
   END LOOP;
   WHILE bind AND job.ending_as IS NULL LOOP
-    SELECT wt.id, wt.step_id, wt.step_key, wt.attempt, sg.id AS signal_id, sg.payload, sg.digest INTO w
+    SELECT wt.id, wt.step_id, wt.step_key, wt.attempt, wt.for_call, sg.id AS signal_id, sg.payload, sg.digest INTO w
       FROM aetheris_wait wt
       CROSS JOIN LATERAL (SELECT id, payload, digest FROM aetheris_signal
         WHERE job_id = job.id AND name = wt.name AND state = 'buffered' ORDER BY id LIMIT 1) sg
@@ -670,7 +670,7 @@ BEGIN
     UPDATE aetheris_signal SET state = 'consumed', consumed_by_id = w.step_id, consumed_at = now_at WHERE id = w.signal_id;
     UPDATE aetheris_wait SET closed_at = now_at, outcome = 'signalled', signal_id = w.signal_id WHERE id = w.id;
     UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hint_after = NULL, hints = 0,
-        resume = jsonb_build_object('outcome', 'signalled', 'payload', w.payload), causes = ARRAY[w.digest]
+        resume = CASE WHEN w.for_call = '' THEN jsonb_build_object('outcome', 'signalled', 'payload', w.payload) ELSE resume END, causes = ARRAY[w.digest]
       WHERE id = w.step_id AND status = 'waiting';
     d_waiting := d_waiting - 1;
     d_ready := d_ready + 1;
@@ -818,11 +818,9 @@ BEGIN
         WHERE l.job_id = job.id AND l.state IN ('reserved', 'started') AND s.status IN ('failed', 'cancelled') LOOP
       UPDATE aetheris_ledger_entry SET state = CASE w.state WHEN 'reserved' THEN 'cancelled' ELSE 'unknown' END, settled_at = now_at,
           error = '{"type": "Ended", "message": "the step ended while the call was open"}' WHERE id = w.id;
-      IF w.state = 'started' THEN
-        chain := aetheris_append(chain, 'tool_unknown', w.key, w.attempt, NULL,
-          '{"call":' || to_json(w.call)::text || ',"entry":"unknown","generation":' || w.generation || '}', NULL, NULL,
-          w.call || '#' || w.generation);
-      END IF;
+      chain := aetheris_append(chain, CASE w.state WHEN 'reserved' THEN 'tool_cancelled' ELSE 'tool_unknown' END, w.key, w.attempt, NULL,
+        '{"call":' || to_json(w.call)::text || ',"entry":"' || CASE w.state WHEN 'reserved' THEN 'cancelled' ELSE 'unknown' END
+          || '","generation":' || w.generation || '}', NULL, NULL, w.call || '#' || w.generation);
     END LOOP;
   END IF;
 
