@@ -65,6 +65,19 @@ STEP_ALLOWED_FROM: dict[StepStatus, tuple[StepStatus, ...]] = {
     StepStatus.CANCELLED: STEP_UNFINISHED,
 }
 
+STEP_REOPENED_FROM: dict[StepStatus, tuple[StepStatus, ...]] = {
+    StepStatus.BLOCKED: (StepStatus.FAILED, StepStatus.CANCELLED),
+    StepStatus.WAITING: (StepStatus.BLOCKED,),
+}
+"""What the reopening of a failed job does beside: what fell is undecided, and an expanded step waits for its scopes."""
+
+STEP_COPIED_FROM: dict[StepStatus, tuple[StepStatus, ...]] = {
+    StepStatus.COMPLETED: (StepStatus.BLOCKED, StepStatus.READY),
+    StepStatus.FAILED: (StepStatus.BLOCKED, StepStatus.READY),
+    StepStatus.SKIPPED: (StepStatus.BLOCKED,),
+}
+"""What the beginning of a fork does beside: its new steps are what the steps of its origin were."""
+
 ENTRY_ALLOWED_FROM: dict[EntryState, tuple[EntryState, ...]] = {
     EntryState.STARTED: (EntryState.RESERVED, EntryState.REFUSED, EntryState.UNKNOWN),
     EntryState.ACCEPTED: (EntryState.STARTED,),

@@ -1,4 +1,4 @@
-"""A fork from the command line: its plan, and with `--yes` the new job."""
+"""A fork from the command line: its plan, and with `--yes` the new job. Of `fork` and of `replay --fork-from`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ from rich.console import Group, RenderableType
 
 from runtime import forks
 from runtime.management.base import operator
-from runtime.management.shapes import job_as_json, payload, table
+from runtime.management.shapes import payload, printable, table
 from runtime.models import Job
 
+LONGEST = 100
 
-def answer(job: Job, step: str, *, act: bool, why: str = "", **changes: Any) -> dict[str, Any]:
-    """The plan as JSON; with `act` also the job that was begun."""
-    planned = {"origin": str(job.pk), "plan": asdict(forks.plan(job, step)), "job": None}
-    if not act:
-        return planned
-    return planned | {"job": job_as_json(forks.fork(job, step, by=operator(), why=why, **changes))}
+
+def answer(job: Job, step: str, *, yes: bool, why: str = "", **changes: Any) -> dict[str, Any]:
+    """The plan as JSON, and the id of the fork if there is one."""
+    planned = forks.plan(job, step)
+    made = str(forks.fork(job, step, by=operator(), why=why, **changes).pk) if yes else None
+    return {"job": str(job.pk), **asdict(planned), "fork": made}
 
 
 def text(answer: Mapping[str, Any]) -> RenderableType:
-    plan, begun = answer["plan"], answer["job"]
-    if begun:
-        return f"Job {begun['id']} goes on from {plan['step']} of job {answer['origin']}."
-    effects = [
-        (one["step"], one["tool"], one["state"], payload(one["arguments"], 100)) for one in plan["effects"]
+    parts: list[RenderableType] = [
+        f"A fork of job {answer['job']} from step {printable(answer['step'])}",
+        f"  takes over: {printable(', '.join(answer['copied']) or 'nothing')}",
+        f"  runs:       {printable(', '.join(answer['again']))}",
     ]
-    return Group(
-        f"A fork of job {answer['origin']} from {plan['step']} takes over: {', '.join(plan['copied']) or 'nothing'}",
-        f"and runs: {', '.join(plan['again'])}",
-        table(("may happen a second time", "tool", "was", "with"), effects)
-        if effects
-        else "No effect outside happens a second time.",
-        "Nothing was begun: --yes begins it.",
-    )
+    if answer["effects"]:
+        rows = [
+            (effect["step"], effect["tool"], effect["state"], payload(effect["arguments"], LONGEST))
+            for effect in answer["effects"]
+        ]
+        parts += [
+            "  These effects of the original may happen again:",
+            table(("step", "tool", "state", "arguments"), rows),
+        ]
+    made = answer["fork"]
+    parts.append(f"Forked as job {made}." if made else "Nothing was done: add --yes to fork.")
+    return Group(*parts)

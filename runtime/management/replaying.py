@@ -1,4 +1,4 @@
-"""What `replay` shows: a state, a diff, a verification, and what a fork would do; as text for people."""
+"""What `replay` shows: a state, a diff, a verification; as text for people."""
 
 from __future__ import annotations
 
@@ -60,23 +60,3 @@ def _told(answer: dict[str, Any]) -> str:
         f"a whole chain. {answer['attempts']} attempts ran again on {answer['effects']} recorded effects"
         + ("." if answer["divergence"] else ", all alike.")
     )
-
-
-def fork(answer: dict[str, Any]) -> RenderableType:
-    parts: list[RenderableType] = [
-        f"A fork of job {answer['job']} from step {printable(answer['step'])}",
-        f"  takes over: {printable(', '.join(answer['copied']) or 'nothing')}",
-        f"  runs:       {printable(', '.join(answer['again']))}",
-    ]
-    if answer["effects"]:
-        rows = [
-            (effect["step"], effect["tool"], effect["state"], payload(effect["arguments"], LONGEST))
-            for effect in answer["effects"]
-        ]
-        parts += [
-            "  These effects of the original may happen again:",
-            table(("step", "tool", "state", "arguments"), rows),
-        ]
-    made = answer["fork"]
-    parts.append(f"Forked as job {made}." if made else "Nothing was done: add --yes to fork.")
-    return Group(*parts)

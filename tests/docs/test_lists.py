@@ -35,6 +35,11 @@ def test_the_lifecycle_page_has_a_line_for_each_arrow_of_a_step():
     assert documented_arrows("Step") == arrows(states.STEP_ALLOWED_FROM)
 
 
+def test_the_lifecycle_page_has_a_line_for_each_arrow_of_reopening_and_forking():
+    told = documented_arrows("Step of a reopened job, or of a fork")
+    assert told == arrows(states.STEP_REOPENED_FROM) | arrows(states.STEP_COPIED_FROM)
+
+
 def test_the_lifecycle_page_tells_the_event_of_each_verb():
     told = {
         (row[0].strip("`"), codes(row[3])[0])

@@ -46,7 +46,7 @@ class Command(AetherisCommand):
             changes["step_input"] = value_of(step_input, "step_input")
             if not isinstance(changes["step_input"], dict):
                 raise InputInvalid("step_input", 'must be an object, such as {"amount": 5}')
-        return forking.answer(named_job(job), step, act=yes, why=why, **changes)
+        return forking.answer(named_job(job), step, yes=yes, why=why, **changes)
 
     def text(self, answer: dict[str, Any]) -> RenderableType:
         return forking.text(answer)

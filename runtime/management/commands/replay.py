@@ -1,18 +1,15 @@
 """manage.py replay: a job's past, from its record: its state, what changed, whether its steps do the same again."""
 
 from argparse import ArgumentParser
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError
 from rich.console import RenderableType
 
-from runtime import diffs, fold, forks, replays
-from runtime.management import replaying
-from runtime.management.base import JSON_HELP, AetherisCommand, add_job, named_job, operator, value_of
+from runtime import diffs, fold, replays
+from runtime.management import forking, replaying
+from runtime.management.base import JSON_HELP, AetherisCommand, add_job, named_job, value_of
 from runtime.models import Job
-
-UNCHANGED = forks.UNCHANGED
 
 
 class Command(AetherisCommand):
@@ -55,7 +52,7 @@ class Command(AetherisCommand):
             return replaying.verification(answer["verification"])
         if "diff" in answer:
             return replaying.diff(answer)
-        return replaying.fork(answer) if "fork" in answer else replaying.state(answer)
+        return forking.text(answer) if "fork" in answer else replaying.state(answer)
 
     def complaint(self, answer: dict[str, Any]) -> str:
         if "verification" not in answer or answer["verification"]["good"]:
@@ -82,9 +79,5 @@ def _diff(job: Job, sides: str) -> dict[str, Any]:
 
 
 def _fork(job: Job, step: str, given: str | None, *, yes: bool) -> dict[str, Any]:
-    planned = forks.plan(job, step)
-    made = None
-    if yes:
-        input = UNCHANGED if given is None else value_of(given, "--input")
-        made = str(forks.fork(job, step, input=input, by=operator()).pk)
-    return {"job": str(job.pk), **asdict(planned), "fork": made}
+    changes = {} if given is None else {"input": value_of(given, "--input")}
+    return forking.answer(job, step, yes=yes, **changes)
