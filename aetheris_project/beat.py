@@ -5,13 +5,16 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import DatabaseError, connection
 from django_celery_beat.schedulers import DatabaseScheduler
+
+from runtime import schedules
 
 logger = logging.getLogger(__name__)
 
 LOCK = 0x6165746862656174  # "aethbeat": an advisory lock is known by a number alone
 STANDBY_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 
 
 class OnlyScheduler(DatabaseScheduler):  # type: ignore[misc]
@@ -28,7 +31,20 @@ class OnlyScheduler(DatabaseScheduler):  # type: ignore[misc]
             logger.warning("Beat stands by, since PostgreSQL does not answer: %s", error)
             self._let_go()
             return STANDBY_SECONDS
-        return float(super().tick(*args, **kwargs))
+        return min(float(super().tick(*args, **kwargs)), self._run_schedules())
+
+    def enabled_models_qs(self) -> Any:
+        """Those of jobs need no message."""
+        return super().enabled_models_qs().exclude(task=schedules.TASK)
+
+    def _run_schedules(self) -> float:
+        """Begin the jobs that are due: rows in PostgreSQL, whatever Redis does."""
+        try:
+            schedules.run_due()
+        except DatabaseError as error:
+            logger.warning("Schedules are looked at again soon: %s", error)
+            connection.close()
+        return LOOK_SECONDS
 
     def close(self) -> None:
         """Beat ends: the next one may take over at once."""

@@ -11,9 +11,9 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runtime import agents, holds
+from runtime import agents, holds, schedules
 from runtime.exceptions import AetherisError
-from runtime.models import BulkOperation, Hold, Job, LedgerEntry, Signal, Step, Wait, Worker
+from runtime.models import BulkOperation, Hold, Job, LedgerEntry, Schedule, Signal, Step, Wait, Worker
 from runtime.models.hold import HoldKind
 from runtime.permissions import may_operate, principal
 
@@ -263,3 +263,29 @@ class WorkerAdmin(ReadOnly):
     )
     search_fields = ("name", "host", "id")
     readonly_fields = []
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ReadOnly):
+    """When it ticks stands in its periodic task."""
+
+    payloads = ("input",)
+    list_display = ("name", "agent", "timing", "is_enabled", "last_tick_at", "last_error")
+    list_select_related = ("task__crontab", "task__interval")
+    search_fields = ("task__name", "agent")
+    ordering = ("task__name",)
+    readonly_fields = ["timing"]
+    actions = ("pause", "resume")
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return may_operate(request.user)
+
+    @admin.action(description="Let the chosen schedules rest", permissions=["operate"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        for schedule in queryset:
+            schedules.pause(schedule)
+
+    @admin.action(description="Let the chosen schedules go on", permissions=["operate"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        for schedule in queryset:
+            schedules.resume(schedule)

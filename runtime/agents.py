@@ -12,6 +12,7 @@ from runtime.conf import settings
 from runtime.exceptions import AgentNotFound, FunctionNotFound, InputInvalid
 from runtime.graph import Graph, TaskGraph, fields, seconds
 from runtime.rows import Rows
+from runtime.timetables import Scheduled
 from tools import registry
 
 GraphFunction = Callable[[], Graph]
@@ -33,6 +34,7 @@ class Agent:
     """Seconds of work that a job may take."""
     tools: grants.Rules = field(default_factory=dict)
     models: grants.Rules = field(default_factory=dict)
+    schedule: Scheduled | None = None
 
     @property
     def description(self) -> str:
@@ -81,6 +83,7 @@ def agent(
     timeout: Any = None,
     tools: grants.Rules | None = None,
     models: grants.Rules | None = None,
+    schedule: Scheduled | None = None,
 ) -> Callable[[GraphFunction], GraphFunction]:
     """Register a function that builds an agent's graph.
 
@@ -89,6 +92,7 @@ def agent(
     `tools` and `models` say what it may call, `policy` says how failures of its steps are answered, where a
     node does not say it: see docs/policies.md. `timeout` is how long a job may work in all, in seconds, as a
     timedelta or as "2h".
+    `schedule` begins jobs at given times, from the next `migrate` on.
     """
     granted = [
         grants.checked(rules or {}, f"{noun} of agent {name!r}")
@@ -104,7 +108,7 @@ def agent(
 
     def register(function: GraphFunction) -> GraphFunction:
         _agents[name] = Agent(
-            name, version, function, queue, priority, tuple(requires), policy, limit, *granted
+            name, version, function, queue, priority, tuple(requires), policy, limit, *granted, schedule
         )
         return function
 

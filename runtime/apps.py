@@ -20,5 +20,7 @@ class RuntimeConfig(AppConfig):
         discover()
         from runtime import checks  # noqa: F401 - registers them
         from runtime.permissions import create_groups  # builds on models, which are loaded by now
+        from runtime.schedules import sync_after_migrate
 
         post_migrate.connect(create_groups, sender=self, dispatch_uid="aetheris.groups")
+        post_migrate.connect(sync_after_migrate, sender=self, dispatch_uid="aetheris.schedules")

@@ -72,6 +72,11 @@ class AgentNotFound(AetherisError):
         self.name = name
 
 
+class ScheduleNotFound(AetherisError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No schedule is named {name!r}. `manage.py schedules` lists them.")
+
+
 class ToolNotFound(AetherisError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         listed = ", ".join(known) or "none is registered"

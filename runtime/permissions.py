@@ -35,6 +35,7 @@ VIEW = (
     "view_effect",
     "view_hold",
     "view_bulkoperation",
+    "view_schedule",
 )
 
 GROUPS: Mapping[str, tuple[str, ...]] = {

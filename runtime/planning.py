@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 AD_HOC = "graph"
 """The agent name of jobs whose graph came with the request."""
+SUBJOB, SCHEDULED = "subjob:", "schedule:"
+"""What the idempotency keys of jobs begin with that the runtime submits itself."""
 YEARS = (1970, 9000)
 TENANT_PATTERN = "[a-z0-9][a-z0-9_-]{0,62}"
 
@@ -51,6 +54,7 @@ def submit(
     deadline: datetime | None = None,
     parent: Step | None = None,
     on_parent_end: str = "",
+    schedule: str = "",
 ) -> Job:
     """See `Job.objects.submit`; `graph` is a TaskGraph in wire form instead of an agent's name."""
     request = _request(agent, graph)
@@ -58,16 +62,19 @@ def submit(
         request = replace(request, timeout=_seconds(timeout))
     check(input, "input")
     check_text(idempotency_key, "idempotency_key", 255)
-    if parent is None and (idempotency_key or "").startswith("subjob:"):
-        raise InputInvalid("idempotency_key", "keys that begin with subjob: are the runtime's own")
-    _check_columns(tenant, by, queue, priority)
+    if parent is None and not schedule and (idempotency_key or "").startswith((SUBJOB, SCHEDULED)):
+        raise InputInvalid(
+            "idempotency_key", f"keys that begin with {SUBJOB} or {SCHEDULED} are the runtime's own"
+        )
+    check_columns(tenant, by, queue, priority)
     settings = {"tenant": tenant, "submitted_by": by, **_placed(request.agent, queue, priority)}
     columns = {**settings, "idempotency_key": idempotency_key, "deadline": _moment(deadline)}
-    turn, digest = begin(request, input, columns, parent, on_parent_end)
+    told = {"schedule": schedule} if schedule else None
+    turn, digest = begin(request, input, columns, parent, on_parent_end, told)
     return _submitted(turn.commit(), digest)
 
 
-def _check_columns(tenant: str, by: str, queue: str | None, priority: int | None) -> None:
+def check_columns(tenant: str, by: str, queue: str | None, priority: int | None) -> None:
     if not re.fullmatch(TENANT_PATTERN, tenant):
         raise InputInvalid("tenant", f"must be up to 63 of a-z, 0-9, '-' and '_', not {tenant[:70]!r}")
     check_text(by or None, "by", 200)
@@ -90,7 +97,12 @@ def _placed(agent: str, queue: str | None, priority: int | None) -> dict[str, An
 
 
 def begin(
-    request: Request, input: Any, columns: dict[str, Any], parent: Step | None = None, on_parent_end: str = ""
+    request: Request,
+    input: Any,
+    columns: dict[str, Any],
+    parent: Step | None = None,
+    on_parent_end: str = "",
+    told: Mapping[str, str] | None = None,
 ) -> tuple[Turn, str]:
     """The turn that makes a job and its plan, and the digest that tells one request from another."""
     identity = [request.agent, request.graph.digest if request.agent == AD_HOC else "", input]
@@ -115,7 +127,7 @@ def begin(
     )
     graph = request.graph
     turn.add_steps(request.rows.steps, request.rows.edges, {graph.digest: graph.to_json()})
-    facts: dict[str, Any] = {"agent": request.agent, "agent_version": request.version}
+    facts: dict[str, Any] = {"agent": request.agent, "agent_version": request.version, **(told or {})}
     if request.timeout is not None:
         facts["timeout_ms"] = int(request.timeout * 1000)
     if deadline := columns.get("deadline"):

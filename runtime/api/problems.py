@@ -199,6 +199,7 @@ def _denied(error: Exception) -> Mapped:
 
 TABLE: tuple[tuple[type[Exception], Callable[[Any], Mapped]], ...] = (
     (exceptions.JobNotFound, _plain(NOT_FOUND)),
+    (exceptions.ScheduleNotFound, _plain(NOT_FOUND)),
     (exceptions.StepNotFound, _plain(NOT_FOUND)),
     (exceptions.BulkNotFound, _plain(NOT_FOUND)),
     (exceptions.NotHeld, _plain(NOT_HELD)),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from runtime import history
-from runtime.models import Event, Job, LedgerEntry, Step, Wait
+from runtime import clock, history
+from runtime.models import Event, Job, LedgerEntry, Schedule, Step, Wait
+from runtime.models.schedule import CatchUp, Overlap
 from runtime.resolution import VERDICTS
 from runtime.states import EntryState
 
@@ -343,6 +345,60 @@ class EntryDetail(Withheld, EntrySummary):
 
 class SignalAnswer(serializers.Serializer):  # type: ignore[type-arg]
     duplicate = serializers.BooleanField(help_text="Whether a signal of this dedup_id had its effect before.")
+
+
+class ScheduleRequest(serializers.Serializer):  # type: ignore[type-arg]
+    """Either `cron` or `every`."""
+
+    agent = serializers.CharField(max_length=200)
+    name = serializers.CharField(
+        required=False, default="", max_length=100, help_text="The agent's where none is given."
+    )
+    cron = serializers.CharField(required=False, default="", max_length=400, help_text="Five fields.")
+    every = AnyDuration(required=False, default=None, allow_null=True, help_text="Seconds, or 15m.")
+    timezone = serializers.CharField(required=False, default="UTC", max_length=63)
+    input = AnyJSON(required=False, default=None, allow_null=True)
+    queue = serializers.CharField(required=False, default=None, allow_null=True, max_length=50)
+    priority = serializers.IntegerField(
+        required=False, default=None, allow_null=True, min_value=-1000, max_value=1000
+    )
+    overlap = serializers.ChoiceField(choices=Overlap.choices, default=Overlap.SKIP)
+    catch_up = serializers.ChoiceField(choices=CatchUp.choices, default=CatchUp.LAST)
+
+
+class ScheduleSerializer(Withheld, serializers.ModelSerializer[Schedule]):
+    name = serializers.CharField(read_only=True)
+    timing = serializers.CharField(read_only=True)
+    enabled = serializers.BooleanField(source="is_enabled", read_only=True)
+    next_at = serializers.SerializerMethodField()
+    last_job = serializers.UUIDField(source="last_job_id", read_only=True, allow_null=True)
+    input = AnyJSON(read_only=True, allow_null=True)
+    withheld = serializers.ListField(child=serializers.CharField(), read_only=True)
+    payload_columns = ("input",)
+
+    class Meta:
+        model = Schedule
+        fields = (
+            "name",
+            "agent",
+            "timing",
+            "enabled",
+            "next_at",
+            "last_tick_at",
+            "last_job",
+            "last_error",
+            "overlap",
+            "catch_up",
+            "queue",
+            "priority",
+            "is_declared",
+            "input",
+            "withheld",
+        )
+        read_only_fields = fields
+
+    def get_next_at(self, schedule: Schedule) -> datetime | None:
+        return schedule.tick_after(clock.now()) if schedule.is_enabled else None
 
 
 class AgentSummary(serializers.Serializer):  # type: ignore[type-arg]

@@ -4,7 +4,7 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
 from runtime.api import docs
-from runtime.api.views import approvals, catalog, control, jobs, ledger, stream
+from runtime.api.views import approvals, catalog, control, jobs, ledger, schedules, stream
 
 app_name = "api"
 
@@ -41,6 +41,11 @@ urlpatterns = [
     path("queues/<str:name>/pause", control.PauseQueue.as_view(), name="pause_queue"),
     path("queues/<str:name>/resume", control.ResumeQueue.as_view(), name="resume_queue"),
     path("approvals", approvals.Inbox.as_view(), name="approvals"),
+    path("schedules", schedules.Schedules.as_view(), name="schedules"),
+    path("schedules/<str:name>", schedules.OneSchedule.as_view(), name="schedule"),
+    path("schedules/<str:name>/pause", schedules.Pause.as_view(), name="schedule-pause"),
+    path("schedules/<str:name>/resume", schedules.Resume.as_view(), name="schedule-resume"),
+    path("schedules/<str:name>/run", schedules.Run.as_view(), name="schedule-run"),
     path("ledger", ledger.Ledger.as_view(), name="ledger"),
     path("ledger/<int:entry_id>/resolve", ledger.Resolve.as_view(), name="resolve"),
     path("agents", catalog.Agents.as_view(), name="agents"),

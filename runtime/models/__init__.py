@@ -6,6 +6,7 @@ from runtime.models.event import Blob, Event, EventPart
 from runtime.models.hold import Hold
 from runtime.models.job import Job
 from runtime.models.ledger import LedgerEntry
+from runtime.models.schedule import Schedule
 from runtime.models.scope import Scope
 from runtime.models.signal import Signal, Wait
 from runtime.models.step import Edge, Step
@@ -21,6 +22,7 @@ __all__ = [
     "Hold",
     "Job",
     "LedgerEntry",
+    "Schedule",
     "Scope",
     "Signal",
     "Step",
