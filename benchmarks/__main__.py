@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     slice_ = QUICK_SLICE if options.quick else ("all", "all", "full")
     systems_named = options.systems or slice_[0]
     sizes = SIZES[options.size or slice_[2]]
-    systems = _installed([CATALOG[name] for name in _names(systems_named, CATALOG)])
+    systems = installed([CATALOG[name] for name in _names(systems_named, CATALOG)])
     workloads = _names(options.workloads or slice_[1], WORKLOADS)
     about = {
         "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
@@ -49,7 +49,8 @@ def main(arguments: list[str]) -> int:
     return 1 if any(row.missing.startswith("failed") for row in rows) else 0
 
 
-def _installed(systems: list[System]) -> list[System]:
+def installed(systems: list[System]) -> list[System]:
+    """Those that run here; the others are told of."""
     found = []
     for system in systems:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.catalog import System
 from runtime.stack.places import CHECKOUT
 
+QUIETLY = ("--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1")
 ROOT = CHECKOUT / ".local" / "bench" / "environments"
 
 
@@ -44,30 +45,15 @@ def versions(system: System) -> dict[str, str]:
 def _make(system: System, place: Path) -> None:
     print(f"Installing {system.title} …", flush=True)
     shutil.rmtree(place, ignore_errors=True)
+    python = str(place / "bin" / "python")
+    required = ["-r", str(system.requirements)]
     uv = shutil.which("uv")
-    python = place / "bin" / "python"
     if uv:
         _run(system, [uv, "venv", "--quiet", "--python", sys.executable, str(place)])
-        _run(
-            system, [uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(system.requirements)]
-        )
+        _run(system, [uv, "pip", "install", "--quiet", "--python", python, *required])
     else:
         _run(system, [sys.executable, "-m", "venv", str(place)])
-        _run(
-            system,
-            [
-                *(
-                    str(python),
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                    "--no-input",
-                ),
-                *("-r", str(system.requirements)),
-            ],
-        )
+        _run(system, [python, "-m", "pip", "install", *QUIETLY, *required])
     if system.npm:
         npm = shutil.which("npm")
         if npm is None:
@@ -82,5 +68,5 @@ def _run(system: System, command: list[str]) -> str:
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout
     except subprocess.SubprocessError as error:
-        said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-        raise EnvironmentMissing(system.title, said[-1] if said else str(error)) from error
+        said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else ""
+        raise EnvironmentMissing(system.title, (said or str(error)).splitlines()[-1]) from error

@@ -134,9 +134,9 @@ class Fleet:
             worker = Process(name, self.log(name), self._peer("serve", str(number)), self._environment(name))
             worker.start()
             self.workers.append(worker)
+        self.client = Client(self._peer("client"), self._environment("client"), self.log("client"))
         for worker in self.workers:
             worker.wait_ready()
-        self.client = Client(self._peer("client"), self._environment("client"), self.log("client"))
         self.client.ask("hello")
 
     def stop(self) -> None:

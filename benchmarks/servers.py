@@ -23,6 +23,8 @@ SHOWN = (
     "max_wal_size",
     "checkpoint_timeout",
 )
+MARK = "SELECT pg_logical_emit_message(false, 'bench', '', true)"
+"""A record of our own, flushed: all before it are on disk, and between two of them there is at least one."""
 COMMITS = """
 SELECT coalesce(sum(count), 0)::bigint FROM pg_get_wal_stats(%s, %s, true)
 WHERE "resource_manager/record_type" = 'Transaction/COMMIT'
@@ -69,20 +71,19 @@ class Servers:
             return dict(found.fetchall())
 
     def position(self) -> str:
-        """Where the log of PostgreSQL ends now."""
+        """Where the log of PostgreSQL ends now, on disk."""
         with self._connect() as connection:
+            connection.execute(MARK)
             return str(_one(connection, "SELECT pg_current_wal_flush_lsn()"))
 
     def written_since(self, position: str) -> Written:
         """Commits that wrote something, counted in the log itself: the statistics come up to ten seconds late."""
+        now = self.position()
         with self._connect() as connection:
-            now = _one(connection, "SELECT pg_current_wal_flush_lsn()::text")
-            size = _one(connection, "SELECT pg_wal_lsn_diff(%s, %s)::bigint", [now, position])
-            try:
-                commits = _one(connection, COMMITS, [position, now])
-            except psycopg.errors.InternalError:
-                commits = 0  # no whole record lies between the two: nothing was written
-            return Written(commits, size)
+            return Written(
+                commits=_one(connection, COMMITS, [position, now]),
+                bytes=_one(connection, "SELECT pg_wal_lsn_diff(%s, %s)::bigint", [now, position]),
+            )
 
     def _connect(self) -> "psycopg.Connection[Any]":
         return self.postgres.connect("postgres")

@@ -1,8 +1,11 @@
 """The benchmark still runs, counts every step, and reports; how fast anything is, it does not say."""
 
+import subprocess
+
 import pytest
 
-from benchmarks import report
+from benchmarks import environments, report
+from benchmarks.__main__ import installed
 from benchmarks.catalog import CATALOG
 from benchmarks.report import Row
 from benchmarks.rounds import measure
@@ -72,6 +75,17 @@ def test_a_report_has_medians_ratios_and_rounds_won_and_says_why_something_is_mi
     text = report.markdown(summary, ABOUT, rows)
     assert "| aetheris | 200 | 100 – 300 | 1 | 0.5 | 1 | 1 |" in text
     assert "no signals" in text
+
+
+def test_a_system_that_cannot_be_installed_is_left_out_with_a_word(monkeypatch, tmp_path, capsys):
+    def refuse(command, **options):
+        raise subprocess.CalledProcessError(1, command, stderr="Looking …\nNo network here.\n")
+
+    monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(subprocess, "run", refuse)
+
+    assert installed([CATALOG["dbos"], CATALOG["aetheris"]]) == [CATALOG["aetheris"]]
+    assert "DBOS cannot be installed here and is left out: No network here." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("system", CATALOG.values(), ids=list(CATALOG))
