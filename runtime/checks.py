@@ -8,7 +8,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 
-from runtime import agents, contract, prices
+import tools
+from runtime import agents, compensations, contract, prices
 from runtime.conf import settings
 from runtime.contract import Finding, ValidatorUnusable
 
@@ -30,6 +31,7 @@ OTHER = 99
 """Findings of validators that the project brings itself."""
 UNUSABLE = "aetheris.E090"
 PRICES = "aetheris.E091"
+COMPENSATION = "aetheris.E092"
 
 
 @checks.register("aetheris")
@@ -40,6 +42,18 @@ def check_steps(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -
     except ValidatorUnusable as error:
         return [checks.Error(error.message, id=UNUSABLE)]
     return [_message(finding) for finding in found]
+
+
+@checks.register("aetheris")
+def check_compensations(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """A compensation that cannot be done would be found out when it is needed."""
+    return [
+        checks.Error(f"Tool {tool.name!r}: compensate.{problem}", obj=tool.where, id=COMPENSATION)
+        for tool in tools.registered().values()
+        for problem in compensations.problems(tool.compensate.as_json() if tool.compensate else None)
+    ]
 
 
 @checks.register("aetheris")

@@ -44,6 +44,9 @@ class Settings:
     max_value_bytes: int = 8 * 1024 * 1024
     max_depth: int = 100
     max_nodes: int = 20_000
+    """Of a graph, and of a job with all that its steps add to it."""
+    max_subjob_depth: int = 16
+    """How many jobs may be above a subjob."""
 
     redis_timeout_seconds: float = 1.0
     redis_breaker_seconds: float = 2.0

@@ -140,6 +140,26 @@ class FingerprintMismatch(Permanent):
         )
 
 
+class TooManySteps(Permanent):
+    """What a step wanted to add would make its job larger than a job may be."""
+
+    def __init__(self, steps: str, most: int) -> None:
+        super().__init__(
+            f"The job would have {steps} steps; the limit is {most}. Do less at a time, in jobs of their own, or "
+            "raise AETHERIS['MAX_NODES']."
+        )
+
+
+class TooDeep(Permanent):
+    """A job below too many jobs, which is how an agent looks that calls itself."""
+
+    def __init__(self, step: str, agent: str, most: int) -> None:
+        super().__init__(
+            f"Step {step!r} would begin {agent!r} below more than {most} jobs. If the agents are not meant to call "
+            "each other in a ring, raise AETHERIS['MAX_SUBJOB_DEPTH']."
+        )
+
+
 class CallAbandoned(Permanent):
     """A person closed the call without knowing whether it happened."""
 

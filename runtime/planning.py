@@ -53,6 +53,7 @@ def submit(
     timeout: Any = None,
     deadline: datetime | None = None,
     parent: Step | None = None,
+    depth: int = 0,
     on_parent_end: str = "",
     schedule: str = "",
 ) -> Job:
@@ -68,7 +69,7 @@ def submit(
         )
     check_columns(tenant, by, queue, priority)
     settings = {"tenant": tenant, "submitted_by": by, **_placed(request.agent, queue, priority)}
-    columns = {**settings, "idempotency_key": idempotency_key, "deadline": _moment(deadline)}
+    columns = {**settings, "idempotency_key": idempotency_key, "deadline": _moment(deadline), "depth": depth}
     told = {"schedule": schedule} if schedule else None
     turn, digest = begin(request, input, columns, parent, on_parent_end, told)
     return _submitted(turn.commit(), digest)
@@ -120,6 +121,7 @@ def begin(
             "result_template": request.rows.result_template,
             "compensate": request.graph.compensate,
             "request_digest": digest,
+            "depth": columns.get("depth", 0),
             "parent_step": parent.pk if parent else None,
             "on_parent_end": on_parent_end,
             "timeout": request.timeout,

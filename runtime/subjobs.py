@@ -15,7 +15,8 @@ from django.db import transaction
 
 from runtime import planning
 from runtime.clock import DatabaseNow
-from runtime.exceptions import JobFinished
+from runtime.conf import settings
+from runtime.exceptions import JobFinished, TooDeep
 from runtime.models import Event, Job, Signal
 from runtime.states import JobStatus, SignalState
 from runtime.turn import part
@@ -27,7 +28,10 @@ logger = structlog.get_logger(__name__)
 
 
 def begin(step: Step, agent: str, input: Any, *, on_parent_end: str) -> Job:
-    """The child job of a step; the same one on every attempt."""
+    """The child job of a step; the same one on every attempt. Raises `TooDeep` below too many jobs."""
+    depth = Job.objects.values_list("depth", flat=True).get(pk=step.job_id) + 1
+    if depth > settings().max_subjob_depth:
+        raise TooDeep(step.key, agent, settings().max_subjob_depth)
     return planning.submit(
         agent,
         input,
@@ -35,6 +39,7 @@ def begin(step: Step, agent: str, input: Any, *, on_parent_end: str) -> Job:
         tenant=step.tenant,
         by=f"job:{step.job_id}",
         parent=step,
+        depth=depth,
         on_parent_end=on_parent_end,
     )
 

@@ -27,6 +27,7 @@ from runtime.exceptions import (
     JobNotFound,
     ResultNeeded,
     StaleAttempt,
+    TooManySteps,
 )
 from runtime.expressions import ExpressionFailed
 from runtime.rows import Rows
@@ -306,7 +307,7 @@ class Turn:
     def add_steps(
         self, steps: list[dict[str, Any]], edges: list[dict[str, Any]], blobs: dict[str, Any]
     ) -> None:
-        self._payload.update(steps=steps, edges=edges, blobs=blobs)
+        self._payload.update(steps=steps, edges=edges, blobs=blobs, most_steps=settings().max_nodes)
 
     def copy(self, steps: Sequence[Mapping[str, Any]]) -> None:
         """Of a fork: steps (key, status, result, branch) that its origin has done."""
@@ -390,6 +391,8 @@ class Turn:
                 raise JobFinished(self.job_id, message.removeprefix("job is "), "change") from error  # type: ignore[arg-type]
             case "AE004":
                 raise ResultNeeded(message) from error
+            case "AE010":
+                raise TooManySteps(message, settings().max_nodes) from error
             case "AE005":
                 raise AetherisError(
                     f"{message}. Settle it first: `manage.py doctor` shows the entry."

@@ -116,6 +116,10 @@ class Job(models.Model):
     parent_step = models.ForeignKey(
         "runtime.Step", models.PROTECT, null=True, related_name="subjobs", db_constraint=False
     )
+    depth = models.SmallIntegerField(default=0)
+    """Of a subjob: how many jobs are above it."""
+    total_steps = models.IntegerField(default=0)
+    """How many it has grown to, those that undo something not counted."""
     on_parent_end = models.CharField(max_length=10, default="", blank=True)
     """Of a subjob, when the step that began it ends first: cancel or abandon."""
     reported_at = models.DateTimeField(null=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from runtime import endings, nodes
+from runtime import compensations, endings, nodes
 from runtime.chain import canonical
 from runtime.contract import ContractViolated
 from runtime.contract.guard import Guard
@@ -30,6 +30,8 @@ def run_again(record: Record, attempt: Attempt, seconds: float) -> int:
     """
     step = _step(record, attempt)
     names, bindings = _names(record, attempt, step)
+    if step.kind == compensations.KIND:
+        return 0  # it goes by what became of another step's call, and runs no code but the runtime's
     if step.kind == "subjob":
         _compare_subjob(record, attempt, step, {**bindings, **names})
         return 0

@@ -302,14 +302,17 @@ BEGIN
   IF turn ? 'submit' THEN
     INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
         idempotency_key, request_digest, submitted_by, queue, priority, requires, created_at, last_event_at, seq, head,
-        ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end, timeout, work_left, deadline_at, compensate)
+        ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end, timeout, work_left, deadline_at, compensate,
+        depth, total_steps)
       SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
         s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, coalesce(s.requires, '{}'), aetheris_now(),
         aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0,
-        s.parent_step, coalesce(s.on_parent_end, ''), s.timeout, s.timeout, s.deadline, s.compensate
+        s.parent_step, coalesce(s.on_parent_end, ''), s.timeout, s.timeout, s.deadline, s.compensate,
+        s.depth, 0
       FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
         input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
-        priority int, requires text[], parent_step bigint, on_parent_end text, timeout float8, deadline timestamptz, compensate text)
+        priority int, requires text[], parent_step bigint, on_parent_end text, timeout float8, deadline timestamptz, compensate text,
+        depth int)
       ON CONFLICT (tenant, idempotency_key) DO NOTHING
       RETURNING * INTO job;
     IF job.id IS NULL THEN
@@ -375,6 +378,10 @@ BEGIN
         ORDER BY p.id
         RETURNING id, status)
     SELECT count(*), coalesce(array_agg(id ORDER BY id) FILTER (WHERE status = 'ready'), '{}') INTO v_int, released FROM inserted;
+    job.total_steps := job.total_steps + v_int;
+    IF job.total_steps > (turn ->> 'most_steps')::int THEN
+      RAISE EXCEPTION '%', job.total_steps USING ERRCODE = 'AE010';
+    END IF;
     d_unfinished := d_unfinished + v_int;
     d_ready := d_ready + cardinality(released);
     UPDATE aetheris_scope SET unfinished = unfinished + v_int WHERE id = (turn ->> 'into_scope')::bigint;
@@ -919,7 +926,7 @@ BEGIN
   -- A turn that changed nothing writes nothing: a hint for a step that was not to be had is no dead row.
   UPDATE aetheris_job SET status = job.status, result = job.result, error = job.error, started_at = job.started_at,
       finished_at = job.finished_at, paused_at = job.paused_at, cancel_requested_at = job.cancel_requested_at,
-      ending_as = job.ending_as, compensating_at = job.compensating_at, seq = chain.seq, head = chain.head, last_event_at = chain.at,
+      ending_as = job.ending_as, compensating_at = job.compensating_at, total_steps = job.total_steps, seq = chain.seq, head = chain.head, last_event_at = chain.at,
       ready_steps = ready_steps + d_ready, running_steps = running_steps + d_running,
       waiting_steps = waiting_steps + d_waiting, unfinished_steps = unfinished_steps + d_unfinished
     WHERE id = job.id AND chain.seq <> job.seq;

@@ -9,9 +9,11 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
-from runtime import forks
+import tools.registry
+from runtime import forks, replays
+from runtime.checks import check_compensations
 from runtime.exceptions import RetryRefused, StaleAttempt
-from runtime.graph import Graph
+from runtime.graph import Graph, GraphInvalid
 from runtime.incarnation import Incarnation
 from runtime.models import Job, LedgerEntry, Step
 from runtime.ports import CrashPoint
@@ -495,3 +497,60 @@ def test_its_steps_are_not_told_to_cancel(worker, drive, outside):
 
     outside.after["release"].append(look)
     assert (drive(job).status, seen) == ("failed", [False])
+
+
+def test_a_job_that_was_undone_verifies(drive, outside):
+    job = drive(submit(trip(places="ab")))
+    found = replays.verify(job)
+    assert found.is_good, (found.faults, str(found.first_divergence))
+
+
+def test_a_declaration_that_cannot_work_is_refused_at_submit_and_by_check():
+    @tools.tool(name="bad", compensate=Compensation("nobody", {}))
+    def bad() -> None: ...
+
+    try:
+        with pytest.raises(GraphInvalid, match=r"tool.compensate.tool: unknown tool 'nobody'"):
+            submit(calling("bad"))
+        assert ["unknown tool 'nobody'" in str(error.msg) for error in check_compensations()] == [True]
+    finally:
+        del tools.registry._tools["bad"]
+
+
+@pytest.mark.parametrize(
+    "compensate, path",
+    [
+        ({"tool": "nobody"}, "nodes[0].compensate.tool"),
+        ({"tool": "release", "inputs": {"what": "${last.x}"}}, "nodes[0].compensate.inputs.what"),
+        ({"tool": "release", "inputs": {"what": "${"}}, "nodes[0].compensate.inputs.what"),
+        ({"tool": "release", "inputs": {}}, "nodes[0].compensate.inputs.what"),
+        ({"tool": "release", "inputs": {"what": 3}}, "nodes[0].compensate.inputs.what"),
+        ({"inputs": {}}, "nodes[0].compensate"),
+        (True, "nodes[0].compensate"),
+    ],
+)
+def test_a_bad_declaration_of_a_node_is_refused_with_its_place(compensate, path):
+    with pytest.raises(GraphInvalid) as refused:
+        submit({"nodes": [{"id": "a", "kind": "tool", "tool": "charge", "compensate": compensate}]})
+    assert [problem.path for problem in refused.value.problems] == [path]
+
+
+def test_only_the_jobs_own_graph_says_when():
+    with pytest.raises(GraphInvalid, match=r"nodes\[0\].graph.compensate"):
+        inner = Graph(compensate="always")
+        inner.tool("a", "charge")
+        submit(mapping(inner))
+    with pytest.raises(GraphInvalid, match="compensate: must be one of"):
+        submit({**calling("charge").build(), "compensate": "sometimes"})
+
+
+def test_no_graph_can_name_the_kind_of_the_runtimes_own_steps():
+    with pytest.raises(GraphInvalid, match="unknown kind 'compensation'"):
+        submit({"nodes": [{"id": "a", "kind": "compensation", "tool": "release"}]})
+
+
+def test_a_read_only_tool_has_nothing_to_undo():
+    with pytest.raises(TypeError, match="nothing to compensate"):
+        tools.tool(name="seen", read_only=True, compensate=Compensation("release"))(lambda: None)
+    with pytest.raises(GraphInvalid, match="no effect to undo"):
+        submit(calling("lookup", compensate=Compensation("release", {"what": "x"})))

@@ -568,7 +568,7 @@ def test_more_copies_than_the_limit_are_refused_before_any_is_made(drive, settin
     settings.AETHERIS = {**settings.AETHERIS, "MAX_NODES": 50}
     inner = Graph()
     inner.function("a", "say") >> inner.function("b", "say")
-    assert drive(submit(mapping(inner), list(range(25)))).status == "completed"
+    assert drive(submit(mapping(inner), list(range(24)))).status == "completed"
     job = drive(submit(mapping(inner), list(range(26))))
     assert (job.status, job.steps.count(), last_error(job, "each")["type"]) == ("failed", 1, "Permanent")
     assert "26 × 2 steps; the limit is 50" in why(job)["message"]

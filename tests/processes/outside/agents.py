@@ -106,3 +106,13 @@ def hanging() -> Graph:
     graph = Graph()
     graph.function("hang", "hang", seconds="${input.seconds}", timeout="2s")
     return graph
+
+
+@agent("undone")
+def undone() -> Graph:
+    """Two payments that are undone when the job is cancelled, for which it waits."""
+    graph = Graph(compensate="on_cancel")
+    first = graph.tool("first", "witness.pay_undoably", order="${input.order}")
+    second = graph.tool("second", "witness.pay_undoably", order="${input.order}")
+    first >> second >> graph.wait("wait", signal="never")
+    return graph

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tools import Absent, Happened, NotSent, ToolContext, Verdict, tool
+from tools import Absent, Compensation, Happened, NotSent, ToolContext, Verdict, tool
 
 
 @tool(name="witness.pay", idempotent=True, key_window=timedelta(hours=24), timeout=30)
@@ -44,6 +44,15 @@ def close_refund(key: str, arguments: dict[str, Any]) -> Verdict:
 @tool(name="witness.pay_verified", verify=close_refund, timeout=30)
 def pay_verified(context: ToolContext, order: str) -> dict[str, Any]:
     """Where the witness is asked, it also closes the key."""
+    return _post("/refunds", {"order": order, "amount": 1.0}, context.idempotency_key)
+
+
+@tool(
+    name="witness.pay_undoably",
+    compensate=Compensation("witness.notify_verified", {"order": "${input.order}"}),
+)
+def pay_undoably(context: ToolContext, order: str) -> dict[str, Any]:
+    """Undone by a message."""
     return _post("/refunds", {"order": order, "amount": 1.0}, context.idempotency_key)
 
 
