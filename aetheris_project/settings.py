@@ -82,6 +82,7 @@ DATABASES["default"]["CONN_MAX_AGE"] = None
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,
+    "prepare_threshold": 0,  # of `runtime.statements`; Django's cursors do not prepare
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,

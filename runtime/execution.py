@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import structlog
 from django.db import DataError, IntegrityError
@@ -77,7 +76,7 @@ class Run:
         claimed = answer["claimed"]
         job = Job(**{**claimed["job"], "input": blobs.mark(claimed["job"]["input"])})
         bindings = claimed.get("bindings", {})
-        return cls(job, _step(claimed, job), claimed["next"], Results(job, claimed["results"]), bindings)
+        return cls(job, Step.claimed(claimed, job), claimed["next"], Results(job, claimed["results"]), bindings)
 
     def go_on(self, answer: TurnAnswer) -> Run | None:
         claimed = answer.get("claimed")
@@ -85,22 +84,13 @@ class Run:
             return None
         ridden = (self.intent, answer["entry"]) if self.intent and answer.get("entry") else None
         bindings = claimed.get("bindings", {})
-        return Run(self.job, _step(claimed, self.job), claimed["next"], self.results, bindings, ridden)
+        return Run(self.job, Step.claimed(claimed, self.job), claimed["next"], self.results, bindings, ridden)
 
     def names(self, refs: dict[str, str]) -> dict[str, Any]:
         """`input`, the scope's bindings, and the results that `refs` name, read where they are not at hand."""
         read = self.results.of(set(refs.values()))
         results = {name: read.get(key) for name, key in refs.items()}
         return {"input": wait_out(lambda: self.job.input), **self.bindings, **results}
-
-
-def _step(claimed: dict[str, Any], job: Job) -> Step:
-    columns = {
-        name: value
-        for name, value in claimed.items()
-        if name not in ("next", "job", "results", "bindings", "job_id", "worker_id")
-    }
-    return Step(job=job, worker_id=UUID(claimed["worker_id"]), **columns)
 
 
 def run_step(step_id: int, worker: Incarnation) -> int:
@@ -262,6 +252,7 @@ def _claim_following(turn: Turn, run: Run, outcome: Outcome, worker: Incarnation
     run.intent = _next_intent(run) if isinstance(outcome, Completed) else None
     turn.claim(
         run.following["id"] if run.following else None,
+        follows=run.following is not None,
         queues=worker.queues,
         intent=run.intent.as_operation() if run.intent else None,
     )

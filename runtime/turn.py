@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from runtime import blobs, chain, dispatch, failures, outages, policies, ports
+from runtime import blobs, chain, dispatch, failures, outages, policies, ports, statements
 from runtime.conf import settings
 from runtime.exceptions import (
     AetherisError,
@@ -318,14 +318,19 @@ class Turn:
         step: int | None = None,
         *,
         only: bool = False,
+        follows: bool = False,
         queues: Iterable[str] = (),
         with_job: bool = False,
         intent: dict[str, Any] | None = None,
     ) -> None:
-        """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling."""
+        """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling.
+
+        `follows` says that `step` is the one child of the step that this turn ends.
+        """
         self._payload["claim"] = {
             "step": step,
             "only": only,
+            "follows": follows,
             "queues": list(queues),
             "with_job": with_job,
             "intent": intent,
@@ -367,13 +372,9 @@ class Turn:
             text = json.dumps(blobs.kept_apart(self._payload), separators=(",", ":"), ensure_ascii=False)
         try:
             # Inside a caller's transaction a refused turn must not spoil the rest of it.
-            with (
-                transaction.atomic() if connection.in_atomic_block else nullcontext(),
-                connection.cursor() as cursor,
-            ):
-                cursor.execute("SELECT aetheris_turn(%s::jsonb)", [text])
+            with transaction.atomic() if connection.in_atomic_block else nullcontext():
                 # Django leaves jsonb to whoever knows the encoder: here it is plain JSON.
-                return json.loads(cursor.fetchone()[0])  # type: ignore[no-any-return]
+                return json.loads(statements.ask("SELECT aetheris_turn($1::jsonb)", text))  # type: ignore[no-any-return]
         except (OperationalError, InterfaceError):
             raise
         except DatabaseError as error:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ADDRESS = "array_to_string(array_prepend(%(expressions)s), '+')"
 NOT_LISTED = ("config", "result", "error", "resume", "causes")
+CLAIMED = ("id", "job_id", "tenant", "scope_id", "key", "kind", "config", "refs", "status", "attempt", "failures",
+           "max_attempts", "worker_id", "queue", "timeout", "error", "resume")  # fmt: skip
+"""The columns that `aetheris_claimed` answers, in the order of the fields."""
 
 
 class StepQuerySet(models.QuerySet["Step"]):
@@ -266,6 +269,14 @@ class Step(models.Model):
     def is_spent(self) -> bool:
         """Whether one more failure is the last one."""
         return self.failures + 1 >= self.max_attempts
+
+    @classmethod
+    def claimed(cls, columns: dict[str, Any], job: Job) -> Step:
+        """The step of a claim's answer; what the answer leaves out is read when it is asked for."""
+        step = cls.from_db(job._state.db or "default", CLAIMED, [columns[name] for name in CLAIMED])
+        step.worker_id = UUID(columns["worker_id"])
+        step.job = job
+        return step
 
     def _take(self, claimed: dict[str, Any]) -> None:
         for name in ("status", "attempt", "failures", "resume"):

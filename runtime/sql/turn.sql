@@ -35,6 +35,12 @@ CREATE OR REPLACE FUNCTION aetheris_now() RETURNS timestamptz LANGUAGE sql VOLAT
 $$;
 
 -- statement
+-- Whether edges that were decided so let a step run. `needed` is NULL for the join `all`.
+CREATE OR REPLACE FUNCTION aetheris_releases(needed int, pending int, taken int) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN needed IS NULL THEN pending = 0 AND taken > 0 ELSE taken >= needed END
+$$;
+
+-- statement
 -- Appends one event and moves the head of the chain that `chain` carries through a turn.
 CREATE OR REPLACE FUNCTION aetheris_append(
   chain aetheris_chain, p_type text, p_step text, p_attempt int, p_causes bytea[], p_data text, p_sd text,
@@ -149,8 +155,7 @@ BEGIN
   WITH ready AS (
     UPDATE aetheris_step s SET status = 'ready', ready_at = p_at
       WHERE s.job_id = p_job AND s.status = 'blocked'
-        AND (s.parents = 0 OR s.join_needed IS NULL AND s.pending_parents = 0 AND s.taken_parents > 0
-             OR s.taken_parents >= s.join_needed)
+        AND (s.parents = 0 OR aetheris_releases(s.join_needed, s.pending_parents, s.taken_parents))
         AND NOT EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.id = s.scope_id AND c.status = 'pending')
       RETURNING s.id)
   SELECT coalesce(array_agg(id ORDER BY id), '{}') INTO v_ready FROM ready;
@@ -185,8 +190,7 @@ BEGIN
   FOREACH v_scope IN ARRAY v_begun LOOP
     WITH free AS (
       UPDATE aetheris_step s SET status = 'ready', ready_at = p_at WHERE s.scope_id = v_scope AND s.status = 'blocked'
-        AND (s.parents = 0 OR s.join_needed IS NULL AND s.pending_parents = 0 AND s.taken_parents > 0
-             OR s.taken_parents >= s.join_needed)
+        AND (s.parents = 0 OR aetheris_releases(s.join_needed, s.pending_parents, s.taken_parents))
         RETURNING s.id)
       SELECT array_agg(id ORDER BY id) INTO v_free FROM free;
     SELECT array_agg(s.id ORDER BY s.id) INTO v_dead FROM aetheris_step s
@@ -285,7 +289,7 @@ DECLARE
   claim jsonb := turn -> 'claim';
   claimed bigint;
   held_queues text[];
-  is_held boolean;
+  v_causes bytea[];
   answers jsonb := '[]';
   claim_entry jsonb;
   scopes bigint[] := '{}';       -- scopes in which a step ended, one entry for each step
@@ -686,7 +690,32 @@ BEGIN
     chain := aetheris_append(chain, 'step_resumed', w.step_key, w.attempt, ARRAY[chain.head], '{"outcome":"signalled"}', NULL, NULL, NULL);
   END LOOP;
 
+  -- What rests is not claimed: the whole agent, or some queues.
+  IF claim IS NOT NULL AND EXISTS (SELECT 1 FROM aetheris_hold h WHERE h.released_at IS NULL) THEN
+    SELECT array_agg(h.name) FILTER (WHERE h.kind = 'queue'),
+        CASE WHEN NOT coalesce(bool_or(h.kind = 'agent' AND h.name = job.agent), false) THEN claim END
+      INTO held_queues, claim FROM aetheris_hold h WHERE h.released_at IS NULL AND h.tenant = job.tenant;
+  END IF;
+
   -- 4. edges ---------------------------------------------------------------------------------------------
+  IF cardinality(e_ids) = 1 AND (claim ->> 'follows')::boolean AND job.paused_at IS NULL AND job.ending_as IS NULL
+      AND cardinality(v_stop) = 0 THEN
+    -- On a straight line the one child of the one ended step is what the worker goes on with: its edge is decided
+    -- and the step claimed in one write of its row.
+    UPDATE aetheris_step c SET status = 'running', attempt = c.attempt + 1, pending_parents = 0, taken_parents = 1,
+        causes = e_digest, worker_id = chain.worker, ready_at = now_at, claimed_at = now_at,
+        claim_token = (claim ->> 'token')::uuid, deadline_at = now_at + make_interval(secs => c.timeout)
+      FROM aetheris_edge e
+      WHERE e.job_id = job.id AND e.parent_id = e_ids[1] AND c.id = e.child_id AND c.id = (claim ->> 'step')::bigint
+        AND c.parents = 1 AND c.status = 'blocked' AND claim -> 'queues' ? c.queue AND held_queues IS NULL
+        AND c.requires = '{}'
+        AND CASE e_status[1] WHEN 'completed' THEN e."when" IS NULL OR e."when" = e_branch[1]
+                             WHEN 'failed' THEN e."when" = 'failed' END
+      RETURNING c.id, c.key, c.attempt, c.causes INTO claimed, v_key, v_attempt, v_causes;
+    IF FOUND THEN
+      e_ids := '{}';
+    END IF;
+  END IF;
   WHILE cardinality(dead) + cardinality(e_ids) + cardinality(scopes) + cardinality(v_stop) > 0 LOOP
     FOR r IN SELECT id, key, scope_id FROM aetheris_step WHERE id = ANY (dead) ORDER BY id LOOP
       UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
@@ -708,7 +737,11 @@ BEGIN
         UPDATE aetheris_step c SET
             pending_parents = c.pending_parents - d.decided,
             taken_parents = c.taken_parents + d.taken,
-            causes = (c.causes || d.digests)[1:32]
+            causes = (c.causes || d.digests)[1:32],
+            status = CASE WHEN c.status = 'blocked'
+                AND aetheris_releases(c.join_needed, c.pending_parents - d.decided, c.taken_parents + d.taken)
+              THEN 'ready' ELSE c.status END,
+            ready_at = CASE WHEN c.status = 'blocked' THEN now_at ELSE c.ready_at END
           FROM (SELECT x.child_id, count(*)::int AS decided, (count(*) FILTER (WHERE x.taken))::int AS taken,
                        coalesce(array_agg(x.digest) FILTER (WHERE x.taken), '{}') AS digests
                 FROM (SELECT ed.child_id, en.digest,
@@ -719,15 +752,15 @@ BEGIN
                       JOIN aetheris_edge ed ON ed.job_id = job.id AND ed.parent_id = en.id) x
                 GROUP BY x.child_id) d
           WHERE c.id = d.child_id
-          RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, c.scope_id, d.digests
+          RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, c.scope_id, d.decided, d.taken
       LOOP
-        CONTINUE WHEN r.status <> 'blocked';
-        IF (r.join_needed IS NULL AND r.pending_parents = 0 AND r.taken_parents > 0)
-            OR (r.join_needed IS NOT NULL AND r.taken_parents >= r.join_needed) THEN
-          UPDATE aetheris_step SET status = 'ready', ready_at = now_at WHERE id = r.id;
+        IF r.status = 'ready' THEN
+          -- Not by an edge before: any and n_of release once.
+          CONTINUE WHEN aetheris_releases(r.join_needed, r.pending_parents + r.decided, r.taken_parents - r.taken);
           d_ready := d_ready + 1;
           released := released || r.id;
-        ELSIF r.pending_parents = 0 OR (r.join_needed IS NOT NULL AND r.taken_parents + r.pending_parents < r.join_needed) THEN
+        ELSIF r.status = 'blocked' AND (r.pending_parents = 0
+            OR r.join_needed IS NOT NULL AND r.taken_parents + r.pending_parents < r.join_needed) THEN
           UPDATE aetheris_step SET status = 'skipped', finished_at = now_at WHERE id = r.id;
           d_unfinished := d_unfinished - 1;
           IF r.scope_id IS NOT NULL THEN
@@ -876,36 +909,33 @@ BEGIN
       CASE WHEN job.status = 'completed' THEN turn -> 'result' ->> 'sd' END,
       CASE WHEN job.status = 'completed' THEN turn -> 'result' -> 'parts' END, NULL);
   ELSIF claim IS NOT NULL AND job.paused_at IS NULL AND (job.ending_as IS NULL OR job.compensating_at IS NOT NULL) THEN
-    -- What rests is not claimed: the whole agent, or some queues.
-    SELECT array_agg(h.name) FILTER (WHERE h.kind = 'queue'), coalesce(bool_or(h.kind = 'agent' AND h.name = job.agent), false)
-      INTO held_queues, is_held FROM aetheris_hold h WHERE h.released_at IS NULL AND h.tenant = job.tenant;
     -- What the worker prepared for, else any ready sibling of a queue it serves.
-    SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
-      WHERE s.id = (claim ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'ready'
-        AND (s.run_after IS NULL OR s.run_after <= now_at)
-        AND ((claim ->> 'only')::boolean OR claim -> 'queues' ? s.queue)
-        AND NOT is_held AND (held_queues IS NULL OR s.queue <> ALL (held_queues))
-        AND (s.requires = '{}' OR s.requires <@ (SELECT k.capabilities FROM aetheris_worker k WHERE k.id = chain.worker));
-    IF NOT FOUND AND NOT is_held AND NOT (claim ->> 'only')::boolean AND job.ready_steps + d_ready > 0 THEN
-      SELECT s.id, s.key, s.causes, s.attempt INTO r FROM aetheris_step s
+    v_id := (claim ->> 'step')::bigint;
+    WHILE claimed IS NULL LOOP
+      UPDATE aetheris_step SET status = 'running', attempt = attempt + 1, worker_id = chain.worker, claimed_at = now_at,
+          claim_token = (claim ->> 'token')::uuid, deadline_at = now_at + make_interval(secs => timeout), run_after = NULL
+        WHERE id = v_id AND job_id = job.id AND status = 'ready' AND (run_after IS NULL OR run_after <= now_at)
+          AND ((claim ->> 'only')::boolean OR claim -> 'queues' ? queue) AND (held_queues IS NULL OR queue <> ALL (held_queues))
+          AND (requires = '{}' OR requires <@ (SELECT k.capabilities FROM aetheris_worker k WHERE k.id = chain.worker))
+        RETURNING id, key, attempt, causes INTO claimed, v_key, v_attempt, v_causes;
+      IF FOUND THEN
+        d_ready := d_ready - 1;
+        released := array_remove(released, claimed);
+      END IF;
+      EXIT WHEN FOUND OR (claim ->> 'only')::boolean OR job.ready_steps + d_ready = 0;
+      SELECT s.id INTO v_id FROM aetheris_step s
         WHERE s.job_id = job.id AND s.status = 'ready' AND (s.run_after IS NULL OR s.run_after <= now_at)
           AND claim -> 'queues' ? s.queue
           AND (held_queues IS NULL OR s.queue <> ALL (held_queues))
           AND (s.requires = '{}' OR s.requires <@ (SELECT k.capabilities FROM aetheris_worker k WHERE k.id = chain.worker))
         ORDER BY s.priority DESC, s.id LIMIT 1;
-    END IF;
-    IF FOUND THEN
-      claimed := r.id;
-      v_attempt := r.attempt + 1;
-      UPDATE aetheris_step SET status = 'running', attempt = v_attempt, worker_id = chain.worker, claimed_at = now_at,
-          claim_token = (claim ->> 'token')::uuid,
-          deadline_at = now_at + make_interval(secs => timeout), run_after = NULL WHERE id = r.id;
-      d_ready := d_ready - 1;
+      EXIT WHEN NOT FOUND;
+    END LOOP;
+    IF claimed IS NOT NULL THEN
       d_running := d_running + 1;
-      released := array_remove(released, r.id);
       job.started_at := coalesce(job.started_at, now_at);
-      chain := aetheris_append(chain, 'step_claimed', r.key, v_attempt, r.causes, '{}', NULL, NULL, NULL);
-      IF (claim -> 'intent' ->> 'step')::bigint = r.id THEN
+      chain := aetheris_append(chain, 'step_claimed', v_key, v_attempt, v_causes, '{}', NULL, NULL, NULL);
+      IF (claim -> 'intent' ->> 'step')::bigint = claimed THEN
         op := claim -> 'intent';
         claim_entry := aetheris_intend(job.id, job.tenant, chain.worker, now_at, op, v_attempt);
         IF (claim_entry ->> 'inserted')::boolean THEN

@@ -1,0 +1,19 @@
+"""Statements of the hot path, prepared on the server: parsed once for each connection, their values sent beside them.
+
+Django's own cursors put values into the text, so the server would parse every payload as SQL. Behind a pooler that
+cannot keep prepared statements, `OPTIONS["prepare_threshold"] = None` of the database turns preparing off.
+"""
+
+from typing import Any, LiteralString
+
+import psycopg
+from django.db import connection
+
+
+def ask(statement: LiteralString, *values: Any) -> Any:
+    """The one value that a statement answers. Raises Django's database errors."""
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        row = psycopg.RawCursor(connection.connection).execute(statement, values, prepare=True).fetchone()
+    return row[0] if row else None
