@@ -253,7 +253,8 @@ BEGIN
 END $$;
 
 -- statement
-CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Plans are made once for each connection, whatever the values: custom ones would be made five times over first.
+CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   job aetheris_job;
   chain aetheris_chain;
