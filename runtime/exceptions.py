@@ -1,6 +1,6 @@
 """Typed errors. Each builds its own message: what happened, where, and the way out where there is one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -61,6 +61,17 @@ class NotHeld(AetherisError):
 class BulkNotFound(AetherisError):
     def __init__(self, operation_id: object) -> None:
         super().__init__(f"There is no bulk operation {operation_id}.")
+
+
+class NotFinished(AetherisError, TimeoutError):
+    """Somebody waited for the end of jobs, and not long enough."""
+
+    def __init__(self, job_ids: Collection[UUID], seconds: float) -> None:
+        self.job_ids = job_ids
+        some = ", ".join(str(job_id) for job_id in list(job_ids)[:3])
+        super().__init__(
+            f"{len(job_ids)} jobs have not ended within {seconds:g} s: {some}. They go on; wait again."
+        )
 
 
 class AgentNotFound(AetherisError):

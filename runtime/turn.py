@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from runtime import blobs, chain, dispatch, failures, outages, policies, ports, statements
+from runtime import blobs, chain, dispatch, failures, news, outages, policies, ports, statements
 from runtime.conf import settings
 from runtime.exceptions import (
     AetherisError,
@@ -350,6 +350,8 @@ class Turn:
             from runtime import subjobs  # reports through the models
 
             subjobs.report_after_commit(UUID(self.answer["job"]))
+        if self.answer.get("ended"):
+            news.tell_after_commit(self.answer["job"])
         if released := self.answer.get("released"):
             dispatch.hint_after_commit(released)
         return self.answer

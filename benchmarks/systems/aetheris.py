@@ -1,7 +1,6 @@
 """Celery workers with threads, a sweeper, the public verbs `Job.objects.submit` and `Job.signal`; all settings are
-the defaults. The client polls the jobs' rows every 5 ms."""
+the defaults. The client waits with `Job.objects.filter(…).wait()`."""
 
-import time
 from collections.abc import Callable
 from uuid import UUID
 
@@ -14,9 +13,6 @@ from benchmarks.orders import CONCURRENCY, Order
 django.setup()
 
 from runtime.models import Job  # noqa: E402 - models want Django set up
-
-POLL_SECONDS = 0.005
-CHUNK = 100
 
 
 def setup() -> None:
@@ -33,14 +29,9 @@ def submit(orders: list[Order]) -> list[UUID]:
 
 
 def wait(handles: list[UUID]) -> list[int]:
-    results: dict[UUID, int] = {}
-    open_ = list(handles)
-    while open_:
-        found = dict(Job.objects.filter(pk__in=open_[:CHUNK]).finished().values_list("pk", "result"))
-        results |= found
-        open_ = [pk for pk in open_ if pk not in found]
-        if open_ and not found:
-            time.sleep(POLL_SECONDS)
+    jobs = Job.objects.filter(pk__in=handles)
+    jobs.wait(timeout=600)
+    results = dict(jobs.values_list("pk", "result"))
     return [results[pk] for pk in handles]
 
 

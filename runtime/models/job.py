@@ -60,6 +60,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Unfinished jobs whose moment is over, whatever they do."""
         return self.filter(deadline_at__lte=DatabaseNow(), finished_at__isnull=True, ending_as__isnull=True)
 
+    def wait(self, timeout: float = 60.0) -> None:
+        """Return when every job of this query has ended. Raises `NotFinished` after `timeout` seconds."""
+        from runtime.waiting import wait  # reads rows through the models
+
+        wait(set(self.values_list("pk", flat=True)), timeout)
+
     def for_list(self) -> JobQuerySet:
         """Everything a list shows. Payload columns are never part of it."""
         return self.defer(*NOT_LISTED)
@@ -268,6 +274,11 @@ class Job(models.Model):
         from runtime.forks import fork  # builds on the models
 
         return fork(self, step_key, **changes)
+
+    def wait(self, timeout: float = 60.0) -> None:
+        """Return when the job has ended, with its result read. Raises `NotFinished` after `timeout` seconds."""
+        Job.objects.filter(pk=self.pk).wait(timeout)
+        self.refresh_from_db()
 
     def signal(
         self, name: str, payload: Any = None, *, dedup_id: str | None = None, sender: str = ""

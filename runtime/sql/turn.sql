@@ -975,7 +975,8 @@ BEGIN
   RETURN jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers)
     || CASE WHEN claimed IS NULL THEN '{}'::jsonb ELSE jsonb_build_object(
          'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)), 'entry', claim_entry) END
-    || CASE WHEN job.finished_at = now_at AND job.parent_step_id IS NOT NULL THEN '{"is_subjob": true}'::jsonb ELSE '{}' END
+    || CASE WHEN job.finished_at = now_at THEN jsonb_build_object('ended', true, 'is_subjob', job.parent_step_id IS NOT NULL)
+         ELSE '{}' END
     || CASE WHEN cardinality(released) = 0 THEN '{}'::jsonb ELSE jsonb_build_object('released',
          (SELECT jsonb_agg(jsonb_build_array(s.id, array_to_string(s.queue || s.requires, '+'))) FROM aetheris_step s
             WHERE s.id = ANY (released) AND s.run_after IS NULL)) END;

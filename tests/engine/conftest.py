@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Model
 
-from runtime import chain, clock, dispatch, doctor, leases, ports
+from runtime import chain, clock, dispatch, doctor, leases, news, ports
 from runtime.incarnation import Incarnation
 from runtime.models import Event, EventPart, Job
 from tests.agents_app.world import World, world
@@ -110,6 +110,21 @@ def empty_redis() -> None:
     redis = leases.client()
     if keys := list(redis.scan_iter("aetheris:*", count=1000)):
         redis.delete(*keys)
+
+
+@pytest.fixture
+def redis_away(settings: Any) -> Iterator[None]:
+    settings.AETHERIS = {**settings.AETHERIS, "REDIS_URL": "redis://127.0.0.1:1/0"}
+    forget_clients()
+    yield
+    forget_clients()
+
+
+def forget_clients() -> None:
+    leases.client.cache_clear()
+    news.teller.cache_clear()
+    for breaker in (leases.breaker, news.breaker):
+        breaker.reset()
 
 
 @pytest.fixture

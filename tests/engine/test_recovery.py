@@ -394,15 +394,6 @@ def test_a_step_that_cannot_be_run_does_not_keep_the_others_of_its_message(worke
 # While Redis is away
 
 
-@pytest.fixture
-def redis_away(settings) -> Iterator[None]:
-    settings.AETHERIS = {**settings.AETHERIS, "REDIS_URL": "redis://127.0.0.1:1/0"}
-    leases.client.cache_clear()
-    yield
-    leases.client.cache_clear()
-    leases.breaker.reset()
-
-
 @pytest.mark.pg_slice
 def test_while_redis_is_away_the_sweeper_runs_the_steps_itself(redis_away, sweeper, worker, clock):
     jobs = [Job.objects.submit(agent, 1) for agent in ("echo", "counting", "diamond")]
