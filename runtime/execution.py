@@ -76,7 +76,9 @@ class Run:
         claimed = answer["claimed"]
         job = Job(**{**claimed["job"], "input": blobs.mark(claimed["job"]["input"])})
         bindings = claimed.get("bindings", {})
-        return cls(job, Step.claimed(claimed, job), claimed["next"], Results(job, claimed["results"]), bindings)
+        return cls(
+            job, Step.claimed(claimed, job), claimed["next"], Results(job, claimed["results"]), bindings
+        )
 
     def go_on(self, answer: TurnAnswer) -> Run | None:
         claimed = answer.get("claimed")
