@@ -1,12 +1,16 @@
 """PostgreSQL and Valkey for all systems, and what PostgreSQL wrote."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, LiteralString
 
+import psutil
 import psycopg
 
+from runtime.stack import processes
 from runtime.stack.lock import InstanceLock
 from runtime.stack.places import DATABASE_USER, Places
 from runtime.stack.postgres import Postgres
@@ -102,6 +106,7 @@ def running(instance: str = "bench") -> Iterator[Servers]:
     places.prepare()
     lock = InstanceLock(places)
     lock.take()
+    end_leftovers(places)
     servers = Servers(places, Postgres(places), Valkey(places))
     try:
         for server in (servers.postgres, servers.valkey):
@@ -112,3 +117,16 @@ def running(instance: str = "bench") -> Iterator[Servers]:
         servers.valkey.stop()
         servers.postgres.stop()
         lock.release()
+
+
+def end_leftovers(places: Places) -> None:
+    """Kill what a harness that was killed has left: its workers would take jobs of this run."""
+    left = [each for each in psutil.process_iter() if _home(each).is_relative_to(places.local)]
+    processes.finish(left, signal.SIGKILL, grace=5)
+
+
+def _home(process: psutil.Process) -> Path:
+    try:
+        return Path(process.environ().get("BENCH_HOME", "/"))
+    except psutil.Error:
+        return Path("/")  # it has ended, or is somebody else's
