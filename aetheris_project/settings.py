@@ -120,6 +120,7 @@ AETHERIS: dict[str, object] = {
     "MODEL_NAME": env.str("OPENAI_MODEL", default="gpt-4o-mini"),
     "CAPABILITIES": tuple(env.list("AETHERIS_CAPABILITIES", default=[])),
     "MODEL_PRICES": env.json("OPENAI_PRICES", default={}) or None,
+    "PUBLIC_URL": env.str("AETHERIS_PUBLIC_URL", default="http://localhost:8000"),
     "CRASH_AT": env.str("AETHERIS_CRASH_AT", default=""),
 }
 

@@ -13,7 +13,18 @@ from django.utils.safestring import SafeString
 
 from runtime import agents, holds, schedules
 from runtime.exceptions import AetherisError
-from runtime.models import BulkOperation, Hold, Job, LedgerEntry, Schedule, Signal, Step, Wait, Worker
+from runtime.models import (
+    BulkOperation,
+    Hold,
+    Job,
+    LedgerEntry,
+    Schedule,
+    Signal,
+    Step,
+    Wait,
+    Webhook,
+    Worker,
+)
 from runtime.models.hold import HoldKind
 from runtime.permissions import may_operate, principal
 
@@ -243,6 +254,24 @@ class HoldAdmin(ReadOnly):
 class BulkOperationAdmin(ReadOnly):
     list_display = ("verb", "total", "done", "refused", "begun_at", "finished_at", "by", "why")
     list_filter = ("verb",)
+    readonly_fields = []
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnly):
+    payloads = ("body", "error")
+    list_display = (
+        "provider",
+        "event_id",
+        "state",
+        "deliveries",
+        "received_at",
+        "read_at",
+        "external_id",
+        "entry_id",
+    )
+    list_filter = ("state", "provider")
+    search_fields = ("event_id", "key", "external_id")
     readonly_fields = []
 
 

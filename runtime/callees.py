@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import UUID
 
+from django.core import signing
 from django.utils.module_loading import import_string
 
 import tools
@@ -19,11 +20,12 @@ from runtime.conf import settings
 from runtime.exceptions import ToolNotFound
 from runtime.turn import part
 from runtime.usage import provenance, usage_of
-from tools import CannotTell, NotSent, Policy
+from tools import CannotTell, News, NotSent, Policy
 from tools.answers import Verdict
 
 if TYPE_CHECKING:
     from runtime.context import Context
+    from runtime.models import Step
 
 
 class Callee(ABC):
@@ -54,6 +56,19 @@ class Callee(ABC):
     def verdict(self, key: UUID, arguments: Any) -> Verdict:
         """What the outside says of a call whose outcome was lost."""
         return CannotTell()
+
+    @property
+    def provider(self) -> str:
+        """Whose webhooks may settle the call."""
+        return ""
+
+    @property
+    def has_poll(self) -> bool:
+        return False
+
+    def poll(self, external_id: str, key: UUID, arguments: Any) -> News:
+        """How far the outside is with a call that it accepted."""
+        raise NotImplementedError
 
     def usage(self, result: Any) -> dict[str, Any] | None:
         """What the answer says of itself, as facts that a header can hold."""
@@ -104,6 +119,18 @@ class ToolCallee(Callee):
         if self.compensate is not None:
             return self.compensate or None
         return self.tool.compensate.as_json() if self.tool.compensate else None
+
+    @property
+    def provider(self) -> str:
+        return self.tool.webhook
+
+    @property
+    def has_poll(self) -> bool:
+        return self.tool.poll is not None
+
+    def poll(self, external_id: str, key: UUID, arguments: Any) -> News:
+        assert self.tool.poll is not None
+        return self.tool.poll(external_id, str(key), arguments)
 
 
 @dataclass(frozen=True)
@@ -187,6 +214,22 @@ class CallContext:
     @property
     def cancelled(self) -> bool:
         return self.context.cancelled
+
+    @property
+    def callback_token(self) -> str:
+        return callback_token(self.context.step, self.idempotency_key)
+
+    @property
+    def callback_url(self) -> str:
+        return f"{settings().public_url.rstrip('/')}/api/v1/callbacks/{self.callback_token}"
+
+
+CALLBACK = "aetheris.callback"
+"""The salt of the signature: a token is good for this and nothing else."""
+
+
+def callback_token(step: Step, key: str) -> str:
+    return signing.dumps([str(step.job_id), step.pk, key], salt=CALLBACK)
 
 
 def tool_callee(name: str, compensate: Mapping[str, Any] | Literal[False] | None = None) -> ToolCallee:

@@ -26,7 +26,16 @@ HEADER_DEPTH = 16
 HEADER_BYTES = 1_000_000
 
 # Late evidence from the attempt that made a call is welcome; the fence guards decisions.
-EVIDENCE = frozenset({"tool_returned", "tool_failed", "tool_unknown", "tool_reconciled", "model_returned"})
+EVIDENCE = frozenset(
+    {
+        "tool_accepted",
+        "tool_returned",
+        "tool_failed",
+        "tool_unknown",
+        "tool_reconciled",
+        "model_returned",
+    }
+)
 
 
 # Canonical JSON

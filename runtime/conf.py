@@ -32,6 +32,13 @@ class Settings:
     backoff_cap_seconds: float = 300.0
     """Wait before retry n is `backoff * 2**(n-1)`, at most the cap, with up to half of it as jitter."""
 
+    poll_seconds: float = 30.0
+    """How often a call that the outside accepted is asked about, where its tool says no time."""
+    pending_timeout_seconds: float = 604800.0
+    """How long the outside may take with it, where its tool says no time; then it is not known what became of it."""
+    public_url: str = "http://localhost:8000"
+    """Where the outside reaches this deployment: callback addresses begin with it."""
+
     keep_job_seconds: float = 5.0
     """How long a worker may go on with one job before it hands it back, so that no job starves the others."""
     drain_seconds: float = 20.0

@@ -23,7 +23,7 @@ from runtime.reads import Read
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
-    from runtime.exceptions import CallInDoubt
+    from runtime.exceptions import CallInDoubt, CallPending
     from runtime.models import Step
     from runtime.outcomes import Waiting
 
@@ -49,6 +49,8 @@ class Context:
         """Questions about calls of this attempt that a person must allow: the step waits, whatever its code does."""
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
+        self.pending: CallPending | None = None
+        """A call that the outside works on: the step waits for it, whatever its code makes of that."""
         self.aside = Aside()
         self.result_bytes = 0
         """Of what the step ended in, as JSON."""

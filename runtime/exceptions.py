@@ -1,6 +1,7 @@
 """Typed errors. Each builds its own message: what happened, where, and the way out where there is one."""
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -214,6 +215,40 @@ class CallInDoubt(AetherisError):
         self.reason = reason
         self.retry_in = retry_in
         """Seconds after which the tool's own declaration may settle it; None when only a person can."""
+
+
+class CallPending(AetherisError):
+    """The outside works on a call and says later how it ended: the step waits, and runs again then."""
+
+    def __init__(self, step: str, call: str, ask_after: timedelta) -> None:
+        super().__init__(
+            f"Call {call!r} of step {step!r} is being worked on outside. The step waits for it and runs again; "
+            "let this pass."
+        )
+        self.call = call
+        self.ask_after = ask_after
+
+
+class ProviderNotFound(AetherisError):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"No provider of webhooks is named {name!r}. Declare it in tools.py of an installed app, with "
+            "`@webhooks.provider`."
+        )
+
+
+class WebhookRefused(AetherisError):
+    """The request is not from the provider, or too old. Nothing of it is kept."""
+
+    def __init__(self, provider: str, reason: str) -> None:
+        super().__init__(f"This webhook of {provider!r} was refused: {reason}.")
+
+
+class CallbackUnknown(AetherisError):
+    """The token is not one of ours, or its call is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("This callback address leads nowhere. Use it as it was given, and whole.")
 
 
 class ApprovalRefused(AetherisError):

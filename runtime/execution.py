@@ -22,6 +22,7 @@ from runtime.context import Context
 from runtime.exceptions import (
     AetherisError,
     CallInDoubt,
+    CallPending,
     CallRefused,
     FingerprintMismatch,
     InputInvalid,
@@ -39,6 +40,7 @@ from runtime.models.step import claim
 from runtime.outages import wait_out
 from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
 from runtime.ports import Crashed, CrashPoint, crash_point
+from runtime.states import StepStatus
 from runtime.turn import Turn, TurnAnswer
 from tools import ToolArgumentsInvalid
 
@@ -94,6 +96,11 @@ class Run:
         results = {name: read.get(key) for name, key in refs.items()}
         return {"input": wait_out(lambda: self.job.input), **self.bindings, **results}
 
+    def is_ours(self) -> bool:
+        """Whether the step is still in the hands of this attempt."""
+        mine = Step.objects.filter(pk=self.step.pk, status=StepStatus.RUNNING, attempt=self.step.attempt)
+        return wait_out(lambda: mine.all().exists())
+
 
 def run_step(step_id: int, worker: Incarnation) -> int:
     """Claim a step, run it, and go on with the job while that is fair. Returns the number of steps run."""
@@ -110,9 +117,15 @@ def run_step(step_id: int, worker: Incarnation) -> int:
             with worker.holding(run.step) as told_to_cancel:
                 context, outcome = perform(run, told_to_cancel)
                 crash_point(CrashPoint.BEFORE_RECORD)
-                answer = record(
-                    run, context, outcome, worker, go_on=time.monotonic() < give_back and not worker.draining
-                )
+                go_on = time.monotonic() < give_back and not worker.draining
+                try:
+                    answer = record(run, context, outcome, worker, go_on=go_on)
+                except StaleAttempt:
+                    if not (context.unsettled and run.is_ours()):
+                        raise
+                    # The outside told sooner than the call's own answer was recorded: the ledger has the result.
+                    run.ridden = None
+                    answer = record(run, *perform(run, told_to_cancel), worker, go_on=go_on)
         except StaleAttempt as stale:
             logger.warning(
                 "stale_attempt",
@@ -148,6 +161,8 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
         outcome = context.asked[0]
     if context.doubts and not (isinstance(outcome, Waiting) and outcome.kind == "unknown"):
         outcome = _in_doubt(context.doubts[0], step)
+    elif context.pending and not (isinstance(outcome, Waiting) and outcome.kind == "call"):
+        outcome = outcome_of(context.pending, step)
     return context, outcome
 
 
@@ -156,6 +171,8 @@ def outcome_of(error: BaseException, step: Step) -> Outcome:
     match error:
         case CallInDoubt():
             return _in_doubt(error, step)
+        case CallPending(call=call, ask_after=after):
+            return Waiting(kind="call", name=call, timeout=after)
         case CallRefused(error=refusal):
             if refusal.get("permanent"):
                 return Failed(refusal)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from runtime import blobs, chain, consent
+from runtime.answers import FAILED_OUTSIDE
 from runtime.callees import Callee
+from runtime.conf import settings
 from runtime.exceptions import (
     CallAbandoned,
     CallDenied,
@@ -30,11 +32,12 @@ from runtime.exceptions import (
 from runtime.failures import describe, text
 from runtime.grants import APPROVAL, DENY, Grant
 from runtime.outages import wait_out
+from runtime.outstanding import Outstanding
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
 from runtime.turn import Turn, facts, part
 from runtime.values import check, check_text
-from tools import Absent, Happened, ToolArgumentsInvalid, ToolError, Verdict
+from tools import Absent, Failed, Happened, Pending, ToolArgumentsInvalid, ToolError, Verdict
 
 if TYPE_CHECKING:
     from runtime.context import Context
@@ -111,7 +114,6 @@ class Intent:
             "state": state,
             "fingerprint": self.fingerprint,
             "idempotency_key": str(self.idempotency_key),
-            "send_within": policy.timeout,
             "type": "tool_reserved" if reserved else self.callee.called_event,
             "policy": {
                 **({"grant": self.grant.as_json()} if self.grant.by else {}),
@@ -123,12 +125,18 @@ class Intent:
             },
             **facts(data, [part(self.callee.arguments_part, self.arguments)]),
         }
+        if self.callee.provider:
+            operation["provider"] = self.callee.provider
         if attempt is not None:
             operation["attempt"] = attempt
         return operation
 
 
 Settlement = Callable[[Turn], None]
+
+
+class Overtaken(StaleAttempt):
+    """Somebody else settled the call, or moved its step, before this attempt could say how it ended."""
 
 
 class Invocation:
@@ -145,16 +153,24 @@ class Invocation:
     def result(self) -> JSON:
         """The recorded result, or that of a call made now, if it may be.
 
-        Raises `CallRefused` when nothing happened, `CallInDoubt` when that cannot be told, `FingerprintMismatch`
-        when the step repeats a call with other arguments, `StaleAttempt` when the step is no longer ours,
-        `CallDenied` and `ConsentNeeded` where a policy or a person has a word to say.
+        Raises `CallRefused` when nothing happened, `CallInDoubt` when that cannot be told, `CallPending` when the
+        outside still works on it, `FingerprintMismatch` when the step repeats a call with other arguments,
+        `StaleAttempt` when the step is no longer ours, `CallDenied` and `ConsentNeeded` where a policy or a person
+        has a word to say.
         """
         if self.intent.grant.decision == DENY and not self._is_recorded():
             self._deny()
-        answer = self._answer or self._intend()
-        if answer["inserted"]:
-            return self._ask() if self.intent.grant.decision == APPROVAL else self._send()
-        recorded = answer["entry"]
+        try:
+            answer = self._answer or self._intend()
+            return self._begin() if answer["inserted"] else self._taken_up(answer["entry"])
+        except Overtaken:
+            # A webhook may be faster than the call's own answer: what is recorded counts.
+            return self._taken_up(self._intend()["entry"])
+
+    def _begin(self) -> JSON:
+        return self._ask() if self.intent.grant.decision == APPROVAL else self._send()
+
+    def _taken_up(self, recorded: dict[str, Any]) -> JSON:
         if recorded["fingerprint"] != self.intent.fingerprint:
             raise FingerprintMismatch(self.intent.step_key, self.intent.call)
         return self._resume(recorded)
@@ -167,7 +183,6 @@ class Invocation:
         return turn.commit()["answers"][0]  # type: ignore[no-any-return]
 
     def _resume(self, recorded: dict[str, Any]) -> JSON:
-        age, sent = timedelta(seconds=recorded["age"]), timedelta(seconds=recorded["sent_age"] or 0)
         match EntryState(recorded["state"]):
             case EntryState.COMMITTED | EntryState.COMPENSATED:
                 return self._recorded(recorded["result"])
@@ -184,12 +199,15 @@ class Invocation:
                 )
             case EntryState.STARTED:
                 reason = f"attempt {recorded['attempt']} was lost during the call"
-                self._settle_now(partial(self._to_unknown, reason, recorded["attempt"]))
-                return self._out_of_doubt(reason, age, sent)
+                self.settle_now(partial(self._to_unknown, reason, recorded["attempt"]))
+                return self.out_of_doubt(reason, recorded)
             case EntryState.UNKNOWN:
-                return self._out_of_doubt(
-                    (recorded["error"] or {}).get("message", "the outcome was lost"), age, sent
-                )
+                reason = (recorded["error"] or {}).get("message", "the outcome was lost")
+                return self.out_of_doubt(reason, recorded)
+            case EntryState.ACCEPTED:
+                return Outstanding(self).ask(recorded)
+            case EntryState.FAILED if self._fails_now(recorded):
+                raise CallRefused(self.intent.callee.name, recorded["error"])
             case EntryState.ABANDONED:
                 raise CallAbandoned(self.intent.step_key, self.intent.call)
             case _:
@@ -197,6 +215,12 @@ class Invocation:
 
     def _recorded(self, result: JSON) -> JSON:
         return wait_out(lambda: blobs.whole(self.context.step.tenant, blobs.mark(result)))
+
+    def _fails_now(self, recorded: dict[str, Any]) -> bool:
+        """Whether the step has yet to hear that the call failed outside; after that it may be made anew."""
+        error, told = recorded["error"] or {}, self.context.step.error or {}
+        is_told = (told.get("call"), told.get("generation")) == (self.intent.call, self.intent.generation)
+        return error.get("type") == FAILED_OUTSIDE and not is_told and not recorded["followed"]
 
     def _next_generation(self) -> Invocation:
         """The same call under a new key, where the old one is spent."""
@@ -214,7 +238,7 @@ class Invocation:
 
     def _is_recorded(self) -> bool:
         """Whether the call was made when it was still granted: its result is no call."""
-        done = (EntryState.COMMITTED, EntryState.COMPENSATED)
+        done = (EntryState.ACCEPTED, EntryState.COMMITTED, EntryState.COMPENSATED)
         return self.context.step.ledger.filter(call=self.intent.call, state__in=done).exists()
 
     def _deny(self) -> NoReturn:
@@ -234,7 +258,7 @@ class Invocation:
         if decision is None and self.intent.grant.decision == APPROVAL:
             self._ask()
         if decision is not None and not decision.approved:
-            self._settle_now(partial(self._cancel, decision))
+            self.settle_now(partial(self._cancel, decision))
             raise self._rejected(decision)
         self._start_again(EntryState.RESERVED, {"approved_by": decision.by} if decision else {})
         return self._send()
@@ -242,51 +266,73 @@ class Invocation:
     def _rejected(self, decision: consent.Decision) -> CallDenied:
         return CallDenied(self.intent.step_key, self.intent.callee.name, decision.by, decision.comment)
 
-    def _out_of_doubt(self, reason: str, age: timedelta, sent: timedelta) -> JSON:
-        """What the tool declares decides; without a declaration a person does."""
+    def out_of_doubt(self, reason: str, recorded: dict[str, Any], *, is_asked: bool = False) -> JSON:
+        """What the tool declares decides; without a declaration a person does.
+
+        `is_asked`: its poll has just been asked in vain.
+        """
         callee = self.intent.callee
+        age, sent = timedelta(seconds=recorded["age"]), timedelta(seconds=recorded["sent_age"] or 0)
         send_window = timedelta(seconds=callee.policy.timeout)
-        match self._verdict(reason):
+        may_poll = callee.has_poll and recorded["external_id"] and not is_asked
+        match self._verdict(reason, recorded["external_id"] if may_poll else ""):
             case Happened(result):
-                self._settle_now(partial(self._reconcile, result))
+                self.settle_now(partial(self._reconcile, result))
                 return result
+            case Failed() as failed:
+                Outstanding(self).fail(failed, EntryState.UNKNOWN)
+            case Pending() as pending if recorded["answer_in"] is None or recorded["answer_in"] > 0:
+                Outstanding(self).accept_from_doubt(pending, recorded["answer_in"])
+            case Pending():
+                raise self._doubt(reason)
             case Absent(fencing=True):
                 # The outside refuses this key from now on, from us as well as from a lost caller.
-                self._settle_now(self._fenced_off)
+                self.settle_now(self._fenced_off)
                 return self._next_generation().result()
             case Absent() if sent > send_window:
                 # Without a fence the request of a lost caller might still arrive, until its time to send is over.
-                self._settle_now(self._proved_absent)
+                self.settle_now(self._proved_absent)
                 self._start_again(EntryState.REFUSED)
                 return self._send()
             case Absent():
                 raise self._doubt(reason, retry_in=(send_window - sent).total_seconds() + 1)
-        if callee.policy.may_repeat(age):
+        # What the outside accepted once it would only accept again.
+        if callee.policy.may_repeat(age) and recorded["answer_in"] is None:
             self._start_again(EntryState.UNKNOWN)
             return self._send()
         raise self._doubt(reason)
 
-    def ascertain(self, reason: str, sent: timedelta) -> None:
-        """Settle a doubt by what `verify` says, and never by another call. Raises `CallInDoubt` if it cannot tell."""
-        send_window = timedelta(seconds=self.intent.callee.policy.timeout)
-        match self._verdict(reason):
+    def ascertain(self, reason: str, sent: timedelta, external_id: str) -> None:
+        """Settle a doubt by what the outside says, and never by another call. Raises `CallInDoubt` if it cannot."""
+        callee = self.intent.callee
+        send_window = timedelta(seconds=callee.policy.timeout)
+        match self._verdict(reason, external_id if callee.has_poll else ""):
             case Happened(result):
-                self._settle_now(partial(self._reconcile, result))
+                self.settle_now(partial(self._reconcile, result))
+            case Failed() as failed:
+                Outstanding(self).end(failed, EntryState.UNKNOWN)
+            case Pending():
+                raise self._doubt(reason, retry_in=settings().poll_seconds)
             case Absent(fencing=True):
-                self._settle_now(self._fenced_off)
+                self.settle_now(self._fenced_off)
             case Absent() if sent > send_window:
-                self._settle_now(self._proved_absent)
+                self.settle_now(self._proved_absent)
             case Absent():
                 raise self._doubt(reason, retry_in=(send_window - sent).total_seconds() + 1)
             case _:
                 raise self._doubt(reason)
 
-    def _verdict(self, reason: str) -> Verdict:
+    def _verdict(self, reason: str, external_id: str) -> Verdict:
+        """By the outside's own name for the call it is asked by `poll`, else by `verify`."""
+        callee, key, arguments = self.intent.callee, self.intent.idempotency_key, self.intent.arguments
         try:
-            return self.intent.callee.verdict(self.intent.idempotency_key, self.intent.arguments)
+            if external_id:
+                return callee.poll(external_id, key, arguments)
+            return callee.verdict(key, arguments)
         except Exception as error:
             # The question had no effect: it is asked again later, and after the last attempt a person is.
-            raise self._doubt(f"{reason}; verify failed: {text(error)}", retry_in=0.0) from error
+            asked = "poll" if external_id else "verify"
+            raise self._doubt(f"{reason}; {asked} failed: {text(error)}", retry_in=0.0) from error
 
     def _doubt(self, reason: str, *, retry_in: float | None = None) -> CallInDoubt:
         doubt = CallInDoubt(
@@ -306,7 +352,8 @@ class Invocation:
         self.context.calls_sent += 1
         try:
             result = callee.send(self.context, self.intent.idempotency_key, self.intent.arguments, deadline)
-            check(result, f"{callee.name} result")
+            if not isinstance(result, Pending):
+                check(result, f"{callee.name} result")
         except ToolError as refusal:
             told = {**describe(refusal), "permanent": refusal.permanent}
             if refusal.retry_after is not None:
@@ -317,7 +364,9 @@ class Invocation:
         except Exception as error:
             self._failed(error)
         crash_point(CrashPoint.AFTER_CALL)
-        self.context.settle(partial(self._commit, result))
+        if isinstance(result, Pending):
+            Outstanding(self).accept(result)
+        self._settle(partial(self._commit, result))
         crash_point(CrashPoint.AFTER_SETTLE)
         return result
 
@@ -327,7 +376,7 @@ class Invocation:
         if callee.policy.read_only:
             self._refused(described, error)
         reason = f"{described['type']}: {described['message']}"
-        self.context.settle(partial(self._to_unknown, reason, self.context.step.attempt))
+        self._settle(partial(self._to_unknown, reason, self.context.step.attempt))
         may_settle = callee.policy.may_repeat(timedelta(0)) or callee.has_verify
         raise self._doubt(reason, retry_in=0.0 if may_settle else None) from error
 
@@ -335,10 +384,10 @@ class Invocation:
         if self._repeats_unknown:
             # That this request did nothing says nothing of the one before it.
             reason = f"the call was repeated and refused: {error['message']}"
-            self.context.settle(partial(self._to_unknown, reason, self.context.step.attempt))
+            self._settle(partial(self._to_unknown, reason, self.context.step.attempt))
             retry_in = None if error.get("permanent") else error.get("retry_after", 0.0)
             raise self._doubt(reason, retry_in=retry_in) from cause
-        self.context.settle(partial(self._refuse, error))
+        self._settle(partial(self._refuse, error))
         raise CallRefused(self.intent.callee.name, error) from cause
 
     def _start_again(self, known: EntryState, told: Mapping[str, Any] | None = None) -> None:
@@ -361,9 +410,27 @@ class Invocation:
         turn.commit()
         self._repeats_unknown = known is EntryState.UNKNOWN and not self.intent.callee.policy.read_only
 
-    def _settle_now(self, settlement: Settlement) -> None:
-        with Turn(self.context.step.job_id, worker=self.context.step.worker_id) as turn:
-            settlement(turn)
+    def _settle(self, settlement: Settlement) -> None:
+        """Say how this call ended; where that rides with the step's record, the record may be overtaken instead."""
+        try:
+            self.context.settle(settlement)
+        except StaleAttempt as stale:
+            raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
+
+    def settle_evidence(self, settlement: Settlement) -> None:
+        """Said by the attempt that made the call, however late: it also wakes a step that waits in doubt about it."""
+        try:
+            settle_alone(self.context.step, settlement)
+        except StaleAttempt as stale:
+            raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
+
+    def settle_now(self, settlement: Settlement) -> None:
+        """Raises `Overtaken` where somebody else has settled the call meanwhile."""
+        try:
+            with Turn(self.context.step.job_id, worker=self.context.step.worker_id) as turn:
+                settlement(turn)
+        except StaleAttempt as stale:
+            raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
 
     # Settlements: each may ride in the turn that records the step
 

@@ -39,7 +39,7 @@ class Failed:
 class Waiting:
     """The step waits for the outside and holds nothing: no thread, no message, no lease.
 
-    `kind` is signal, approval, subjob, timer or unknown; `name` is what wakes it. When `timeout` has passed, or
+    `kind` is signal, approval, subjob, timer, call or unknown; `name` is what wakes it. When `timeout` has passed, or
     `until` has come, the step is resumed with the outcome `timed_out` and says itself what that means.
     """
 

@@ -36,6 +36,7 @@ VIEW = (
     "view_hold",
     "view_bulkoperation",
     "view_schedule",
+    "view_webhook",
 )
 
 GROUPS: Mapping[str, tuple[str, ...]] = {

@@ -17,6 +17,7 @@ class CrashPoint(StrEnum):
     BEFORE_INTENT = "before_intent"
     AFTER_INTENT = "after_intent"
     AFTER_CALL = "after_call"
+    AFTER_ACCEPT = "after_accept"
     AFTER_SETTLE = "after_settle"
     BEFORE_RECORD = "before_record"
     AFTER_RECORD = "after_record"

@@ -16,14 +16,14 @@ from typing import TypeVar
 import structlog
 from django.db import InterfaceError, OperationalError, connection, models
 
-from runtime import batches, dispatch, hinting, leases, queues, subjobs
+from runtime import batches, dispatch, hinting, leases, queues, subjobs, webhooks
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable, StaleAttempt
 from runtime.execution import run_step
 from runtime.hinting import Group
 from runtime.incarnation import Incarnation
-from runtime.models import Job, Step, Wait, Worker
+from runtime.models import Job, Step, Wait, Webhook, Worker
 from runtime.ports import CrashPoint, crash_point
 from runtime.turn import Turn
 
@@ -44,6 +44,7 @@ class Swept:
     rescued: int = 0
     timed_out: int = 0
     woken: int = 0
+    webhooks: int = 0
     hinted: int = 0
     run_here: int = 0
 
@@ -71,6 +72,7 @@ class Sweeper:
             swept.rescued = rescue_lost()
         swept.timed_out = end_overdue() + end_overdue_jobs()
         swept.woken = wake_due(within=settings().sweep_seconds)
+        swept.webhooks = read_webhooks()
         settle_subjobs()
         swept.hinted, swept.run_here = self._hint_ready()
         self._forget_workers()
@@ -177,6 +179,11 @@ def wake_due(*, within: float = math.inf) -> int:
             break
         last = page[-1]
     return woken
+
+
+def read_webhooks() -> int:
+    """Webhooks that a crash left unread, and those whose call is known only now."""
+    return _each(Webhook.objects.due()[:BATCH], webhooks.read, "webhook_read")
 
 
 def settle_subjobs() -> int:

@@ -50,6 +50,17 @@ class SignalState(TextChoices):
     REFUSED = "refused"
 
 
+class WebhookState(TextChoices):
+    """What became of an event that a provider sent."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    REPEATED = "repeated"
+    CONTRADICTED = "contradicted"
+    IGNORED = "ignored"
+    UNREADABLE = "unreadable"
+
+
 JOB_FINISHED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 JOB_UNFINISHED = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.WAITING)
 STEP_FINISHED = (StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
@@ -80,7 +91,7 @@ STEP_COPIED_FROM: dict[StepStatus, tuple[StepStatus, ...]] = {
 
 ENTRY_ALLOWED_FROM: dict[EntryState, tuple[EntryState, ...]] = {
     EntryState.STARTED: (EntryState.RESERVED, EntryState.REFUSED, EntryState.UNKNOWN),
-    EntryState.ACCEPTED: (EntryState.STARTED,),
+    EntryState.ACCEPTED: (EntryState.STARTED, EntryState.UNKNOWN),
     EntryState.COMMITTED: (EntryState.STARTED, EntryState.ACCEPTED, EntryState.UNKNOWN),
     EntryState.REFUSED: (EntryState.STARTED, EntryState.UNKNOWN),
     EntryState.UNKNOWN: (EntryState.STARTED, EntryState.ACCEPTED),

@@ -1,6 +1,6 @@
 """What a tool is: a typed function with a declared effect on the outside. Knows nothing of jobs."""
 
-from tools.answers import Absent, CannotTell, Happened, Verdict
+from tools.answers import Absent, CannotTell, Failed, Happened, News, Pending, Verdict
 from tools.compensation import Compensation
 from tools.errors import NotSent, Refused, ToolArgumentsInvalid, ToolError
 from tools.registry import get, names, register, registered
@@ -10,8 +10,11 @@ __all__ = [
     "Absent",
     "CannotTell",
     "Compensation",
+    "Failed",
     "Happened",
+    "News",
     "NotSent",
+    "Pending",
     "Policy",
     "Refused",
     "Tool",

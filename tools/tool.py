@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
 from tools import registry
-from tools.answers import Verdict
+from tools.answers import Failed, Happened, News, Pending, Verdict
 from tools.compensation import Compensation
 from tools.errors import ToolArgumentsInvalid
 
@@ -39,6 +39,14 @@ class ToolContext(Protocol):
     @property
     def cancelled(self) -> bool: ...
 
+    @property
+    def callback_token(self) -> str:
+        """Whoever posts to `/api/v1/callbacks/TOKEN` says how this call ended, once."""
+
+    @property
+    def callback_url(self) -> str:
+        """The address of that token, below the setting `PUBLIC_URL`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -57,6 +65,8 @@ class Policy:
 
 
 Verify = Callable[[str, dict[str, Any]], Verdict]
+Poll = Callable[[str, str, dict[str, Any]], News]
+OnCallback = Callable[[Any], Happened | Failed]
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,9 @@ class Tool:
     retry: Mapping[str, Any] | None = None
     """How steps that call it are tried again, where neither node nor agent says: the keys of a node's `retry`."""
     compensate: Compensation | None = None
+    poll: Poll | None = None
+    webhook: str = ""
+    on_callback: OnCallback = Happened
 
     @property
     def where(self) -> str:
@@ -120,13 +133,13 @@ class Tool:
         return []
 
     def call(self, context: ToolContext, arguments: Mapping[str, Any]) -> Any:
-        """Run the tool. The result is JSON; a model or dataclass is turned into its fields."""
+        """Run the tool. The result is JSON, a model or dataclass being turned into its fields, or it is `Pending`."""
         parsed = self._parsed(arguments)
         values = {name: getattr(parsed, name) for name in type(parsed).model_fields}
         result = self.function(context, **values) if self.takes_context else self.function(**values)
         if inspect.isawaitable(result):
             result = asyncio.run(_awaited(result))
-        return to_jsonable_python(result)
+        return result if isinstance(result, Pending) else to_jsonable_python(result)
 
     def _parsed(self, arguments: Mapping[str, Any]) -> BaseModel:
         try:
@@ -159,6 +172,9 @@ def tool(
     version: str = "1",
     retry: Mapping[str, Any] | None = None,
     compensate: Compensation | None = None,
+    poll: Poll | None = None,
+    webhook: str = "",
+    on_callback: OnCallback = Happened,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -168,6 +184,9 @@ def tool(
     version: str = "1",
     retry: Mapping[str, Any] | None = None,
     compensate: Compensation | None = None,
+    poll: Poll | None = None,
+    webhook: str = "",
+    on_callback: OnCallback = Happened,
     **policy: Any,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Declare a tool and register it.
@@ -177,11 +196,24 @@ def tool(
     With none of these a call of unknown outcome waits for a person. `retry` says how steps that call it are tried
     again, with the keys of a node's `retry`. `compensate`: the tool that undoes a call, when a job whose graph
     says so ends as failed or cancelled.
+
+    For a tool that answers `Pending`: `poll(external_id, key, arguments)` asks how far the call is; `webhook` names
+    the provider whose webhooks may settle it; `on_callback(body)` reads what was posted to its `callback_url`, which
+    is the result unless it says otherwise.
     """
 
     def declare(function: Callable[..., Any]) -> Tool:
         declared = Tool(
-            name or function.__name__, function, Policy(**policy), verify, version, retry, compensate
+            name or function.__name__,
+            function,
+            Policy(**policy),
+            verify,
+            version,
+            retry,
+            compensate,
+            poll,
+            webhook,
+            on_callback,
         )
         if compensate is not None and declared.policy.read_only:
             raise TypeError(

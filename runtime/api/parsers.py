@@ -21,6 +21,24 @@ class BodyTooLarge(InputInvalid):
         super().__init__("body", f"is larger than the limit of {limit} bytes")
 
 
+class RawParser(BaseParser):
+    """The body as it came: a signature is over its bytes."""
+
+    media_type = "*/*"
+    limit = 1024 * 1024
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        body = stream.read(self.limit + 1)
+        if len(body) > self.limit:
+            raise BodyTooLarge(self.limit)
+        return body
+
+
 class StrictJSONParser(BaseParser):
     media_type = "application/json"
 

@@ -101,6 +101,12 @@ UNAUTHENTICATED = Kind(
     "Who are you?",
     "Send `Authorization: Token …`, or log in.",
 )
+BAD_SIGNATURE = Kind(
+    "bad-signature",
+    HTTPStatus.UNAUTHORIZED,
+    "The webhook is not signed as its provider signs",
+    "Check the secret and the clock of the sender. Nothing was kept.",
+)
 FORBIDDEN = Kind(
     "forbidden", HTTPStatus.FORBIDDEN, "You may not do this", "Ask for the permission that the detail names."
 )
@@ -203,6 +209,9 @@ TABLE: tuple[tuple[type[Exception], Callable[[Any], Mapped]], ...] = (
     (exceptions.StepNotFound, _plain(NOT_FOUND)),
     (exceptions.BulkNotFound, _plain(NOT_FOUND)),
     (exceptions.NotHeld, _plain(NOT_HELD)),
+    (exceptions.ProviderNotFound, _plain(NOT_FOUND)),
+    (exceptions.CallbackUnknown, _plain(NOT_FOUND)),
+    (exceptions.WebhookRefused, _plain(BAD_SIGNATURE)),
     (exceptions.AgentNotFound, _at(INVALID, lambda e: "agent", str)),
     (BodyTooLarge, _at(TOO_LARGE, lambda e: e.path, lambda e: e.reason)),
     (exceptions.InputInvalid, _at(INVALID, lambda e: e.path, lambda e: e.reason)),

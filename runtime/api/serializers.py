@@ -320,7 +320,9 @@ class EntrySummary(serializers.ModelSerializer[LedgerEntry]):
             "attempt",
             "calls",
             "idempotency_key",
+            "provider",
             "external_id",
+            "answer_by",
             "policy",
             "source",
             "started_at",
@@ -399,6 +401,14 @@ class ScheduleSerializer(Withheld, serializers.ModelSerializer[Schedule]):
 
     def get_next_at(self, schedule: Schedule) -> datetime | None:
         return schedule.tick_after(clock.now()) if schedule.is_enabled else None
+
+
+class WebhookAnswer(serializers.Serializer):  # type: ignore[type-arg]
+    event = serializers.CharField(help_text="The id of the event, as it was received.")
+
+
+class CallbackAnswer(serializers.Serializer):  # type: ignore[type-arg]
+    state = serializers.ChoiceField(choices=EntryState.choices, help_text="What is known of the call now.")
 
 
 class AgentSummary(serializers.Serializer):  # type: ignore[type-arg]

@@ -4,7 +4,7 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
 from runtime.api import docs
-from runtime.api.views import approvals, catalog, control, jobs, ledger, schedules, stream
+from runtime.api.views import approvals, catalog, control, jobs, ledger, outside, schedules, stream
 
 app_name = "api"
 
@@ -48,6 +48,8 @@ urlpatterns = [
     path("schedules/<str:name>/run", schedules.Run.as_view(), name="schedule-run"),
     path("ledger", ledger.Ledger.as_view(), name="ledger"),
     path("ledger/<int:entry_id>/resolve", ledger.Resolve.as_view(), name="resolve"),
+    path("webhooks/<slug:provider>", outside.Webhooks.as_view(), name="webhooks"),
+    path("callbacks/<str:token>", outside.Callbacks.as_view(), name="callbacks"),
     path("agents", catalog.Agents.as_view(), name="agents"),
     path("agents/<str:name>", catalog.OneAgent.as_view(), name="agent"),
     path("tools", catalog.Tools.as_view(), name="tools"),

@@ -10,6 +10,7 @@ from runtime.models.schedule import Schedule
 from runtime.models.scope import Scope
 from runtime.models.signal import Signal, Wait
 from runtime.models.step import Edge, Step
+from runtime.models.webhook import Webhook
 from runtime.models.worker import Worker
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "Signal",
     "Step",
     "Wait",
+    "Webhook",
     "Worker",
 ]

@@ -65,12 +65,18 @@ class LedgerEntry(models.Model):
     error = models.JSONField(null=True)
     usage = models.JSONField(null=True)
     source = models.CharField(max_length=10, default="", blank=True)
+    provider = models.CharField(max_length=100, default="", blank=True)
+    """Whose webhooks may settle it."""
     external_id = models.CharField(max_length=255, default="", blank=True)
+    """What the outside calls it."""
     calls = models.IntegerField(default=0)
     """How often the call was started under this key."""
     reserved_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
-    send_until = models.DateTimeField(null=True)
+    answer_by = models.DateTimeField(null=True)
+    """Until when the outside may take its time with a call that it accepted."""
+    poll_errors = models.IntegerField(default=0)
+    """Polls in a row that were not answered."""
     settled_at = models.DateTimeField(null=True)
     resolved_by = models.CharField(max_length=200, default="", blank=True)
     resolved_why = models.TextField(default="", blank=True)
@@ -98,7 +104,19 @@ class LedgerEntry(models.Model):
             ),
             models.Index(fields=("tenant", "id"), name="aetheris_ledger_doubt", condition=Q(state="unknown")),
             models.Index(
-                fields=("job",), name="aetheris_ledger_open", condition=Q(state__in=("reserved", "started"))
+                fields=("job",),
+                name="aetheris_ledger_open",
+                condition=Q(state__in=("reserved", "started", "accepted")),
+            ),
+            models.Index(
+                fields=("provider", "idempotency_key"),
+                name="aetheris_ledger_webhook",
+                condition=~Q(provider=""),
+            ),
+            models.Index(
+                fields=("provider", "external_id"),
+                name="aetheris_ledger_external",
+                condition=~Q(provider="") & ~Q(external_id=""),
             ),
         )
 

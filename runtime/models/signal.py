@@ -83,7 +83,7 @@ class Wait(models.Model):
     step_key = models.CharField(max_length=255)
     attempt = models.IntegerField()
     kind = models.CharField(max_length=10)
-    """signal, approval, subjob, timer, scopes, unknown or refused."""
+    """signal, approval, subjob, timer, scopes, call, unknown or refused."""
     name = models.CharField(max_length=255)
     for_call = models.CharField(max_length=220, default="", blank=True)
     """The call, `name#generation`, that an approval is about, where it is not the step itself."""
@@ -133,6 +133,11 @@ class Wait(models.Model):
         facts = {"wait": self.kind, "name": self.name}
         turn.event("timer_fired", step=self.step_key, attempt=self.attempt, data=facts)
         step = Step(pk=self.step_id, key=self.step_key)
-        waiting_for = f"{self.kind}:{self.name}"
-        turn.resume(step, {"outcome": "timed_out"}, waiting_for=waiting_for, keep=bool(self.for_call))
+        is_call = self.kind == "call"
+        turn.resume(
+            step,
+            {"outcome": "poll_due" if is_call else "timed_out"},
+            waiting_for=f"{self.kind}:{self.name}",
+            keep=is_call or bool(self.for_call),
+        )
         return turn

@@ -71,7 +71,7 @@ def _ascertain(entry: LedgerEntry, context: Context) -> None:
         entry.generation,
     )
     reason = (entry.error or {}).get("message", "the outcome was lost")
-    Invocation(context, intent).ascertain(reason, _sent_ago(entry))
+    Invocation(context, intent).ascertain(reason, _sent_ago(entry), entry.external_id)
 
 
 def _sent_ago(entry: LedgerEntry) -> timedelta:

@@ -41,7 +41,7 @@ DECLARE
 BEGIN
   UPDATE aetheris_step SET status = 'ready', ready_at = p_at, run_after = NULL, waiting_for = '', hint_after = NULL, hints = 0,
       causes = ARRAY[chain.head]
-    WHERE id = p_step AND status = 'waiting' AND waiting_for LIKE 'unknown:%' RETURNING key, attempt INTO r;
+    WHERE id = p_step AND status = 'waiting' AND waiting_for LIKE ANY ('{unknown:%,call:%}') RETURNING key, attempt INTO r;
   IF FOUND THEN
     UPDATE aetheris_wait SET closed_at = p_at, outcome = 'resolved' WHERE step_id = p_step AND closed_at IS NULL;
     chain := aetheris_append(chain, 'step_resumed', r.key, r.attempt, ARRAY[chain.head], '{"outcome":"resolved"}', NULL, NULL, NULL);

@@ -86,8 +86,8 @@ WHERE w.closed_at IS NULL AND w.kind IN ('signal', 'approval', 'subjob') AND (w.
 SELECT l.job_id, 'call ' || l.call || ' of step ' || s.key || ' is ' || l.state || ' though the step is ' || s.status
 FROM aetheris_ledger_entry l JOIN aetheris_step s ON s.id = l.step_id
 WHERE (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jobs)s))
-  AND (s.finished_at IS NOT NULL AND l.state IN ('reserved', 'started')
-       OR s.status = 'completed' AND l.state IN ('accepted', 'unknown'));
+  AND (s.finished_at IS NOT NULL AND l.state IN ('reserved', 'started', 'accepted')
+       OR s.status = 'completed' AND l.state = 'unknown');
 
 -- question: doubt_unasked
 -- A call in doubt of an unfinished step has somebody who will settle it: the next attempt, or a person.
@@ -106,6 +106,15 @@ LEFT JOIN aetheris_step u ON u.id = l.undone_by_id
 WHERE j.compensate <> '' AND (j.status = 'failed' AND j.compensate <> 'on_cancel' OR j.status = 'cancelled' AND j.compensate <> 'on_failure')
   AND l.state IN ('committed', 'unknown', 'accepted') AND l.policy ? 'compensate' AND u.branch IS DISTINCT FROM 'abandoned'
   AND (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jobs)s));
+
+-- question: accepted_unasked
+-- A call that the outside accepted has a time by which it is asked about, and its step, if that waits, waits for it.
+-- remedy: Nothing will ask what became of this call. `manage.py cancel` ends its job and leaves the call to a person.
+SELECT l.job_id, 'call ' || l.call || ' of step ' || s.key || ' is accepted'
+  || CASE WHEN l.answer_by IS NULL THEN ' for ever' ELSE ' and its step waits for ' || s.waiting_for END
+FROM aetheris_ledger_entry l JOIN aetheris_step s ON s.id = l.step_id
+WHERE l.state = 'accepted' AND (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jobs)s))
+  AND (l.answer_by IS NULL OR s.status = 'waiting' AND s.waiting_for <> 'call:' || l.call || '#' || l.generation);
 
 -- question: unknown_worker
 -- A running step names a worker that has a row.

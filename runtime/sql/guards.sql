@@ -38,7 +38,7 @@ BEGIN
       RAISE EXCEPTION 'a ledger entry begins as reserved or started, not %', NEW.state USING ERRCODE = 'AE007';
     END IF;
   ELSIF NEW.state <> OLD.state AND (OLD.state || '>' || NEW.state) NOT IN (
-      'reserved>started', 'refused>started', 'unknown>started', 'started>accepted',
+      'reserved>started', 'refused>started', 'unknown>started', 'started>accepted', 'unknown>accepted',
       'started>committed', 'accepted>committed', 'unknown>committed', 'started>refused', 'unknown>refused',
       'started>unknown', 'accepted>unknown', 'unknown>abandoned', 'refused>failed', 'accepted>failed',
       'reserved>cancelled', 'committed>compensated') THEN

@@ -121,20 +121,22 @@ DECLARE
   v jsonb;
 BEGIN
   INSERT INTO aetheris_ledger_entry (tenant, job_id, step_id, call, generation, kind, name, state, attempt, worker_id, fingerprint,
-      idempotency_key, policy, arguments, source, external_id, calls, reserved_at, started_at, send_until, resolved_by, resolved_why)
+      idempotency_key, policy, arguments, source, provider, external_id, calls, reserved_at, started_at, poll_errors, resolved_by, resolved_why)
     VALUES (p_tenant, p_job, (op ->> 'step')::bigint, op ->> 'call', (op ->> 'generation')::int, op ->> 'kind', op ->> 'name', op ->> 'state',
       p_attempt, p_worker, decode(op ->> 'fingerprint', 'hex'), (op ->> 'idempotency_key')::uuid, op -> 'policy',
-      coalesce(op -> 'parts' -> 'tool.arguments' -> 'value', op -> 'parts' -> 'llm.messages' -> 'value'), '', coalesce(op ->> 'external_id', ''),
-      (op ->> 'state' = 'started')::int, p_at, CASE WHEN op ->> 'state' = 'started' THEN p_at END,
-      p_at + make_interval(secs => (op ->> 'send_within')::float8), '', '')
+      coalesce(op -> 'parts' -> 'tool.arguments' -> 'value', op -> 'parts' -> 'llm.messages' -> 'value'), '', coalesce(op ->> 'provider', ''), '',
+      (op ->> 'state' = 'started')::int, p_at, CASE WHEN op ->> 'state' = 'started' THEN p_at END, 0, '', '')
     ON CONFLICT (job_id, step_id, call, generation) DO NOTHING;
   IF FOUND THEN
     RETURN '{"inserted": true}';
   END IF;
   SELECT jsonb_build_object('inserted', false, 'entry', jsonb_build_object('state', state, 'attempt', attempt,
       'fingerprint', encode(fingerprint, 'hex'), 'result', result, 'error', error, 'calls', calls, 'worker_id', worker_id,
-      'age', extract(epoch FROM p_at - reserved_at), 'sent_age', extract(epoch FROM p_at - started_at)))
-    INTO v FROM aetheris_ledger_entry
+      'age', extract(epoch FROM p_at - reserved_at), 'sent_age', extract(epoch FROM p_at - started_at),
+      'external_id', external_id, 'answer_in', extract(epoch FROM answer_by - p_at), 'poll_errors', poll_errors,
+      'followed', EXISTS (SELECT 1 FROM aetheris_ledger_entry f WHERE f.job_id = p_job AND f.step_id = l.step_id
+        AND f.call = l.call AND f.generation > l.generation)))
+    INTO v FROM aetheris_ledger_entry l
     WHERE job_id = p_job AND step_id = (op ->> 'step')::bigint AND call = op ->> 'call' AND generation = (op ->> 'generation')::int;
   RETURN v;
 END $$;
@@ -448,7 +450,7 @@ BEGIN
           ready_at = CASE WHEN v_to = 'ready' THEN now_at ELSE s.ready_at END,
           waiting_for = CASE WHEN v_to = 'waiting' THEN op -> 'wait' ->> 'kind' || ':' || (op -> 'wait' ->> 'name') ELSE '' END,
           resume = CASE WHEN v_to = 'ready' THEN coalesce(op -> 'resume', s.resume) 
-            WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' <> 'unknown' AND NOT op -> 'wait' ? 'for_call' THEN NULL ELSE s.resume END,
+            WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' NOT IN ('unknown', 'call') AND NOT op -> 'wait' ? 'for_call' THEN NULL ELSE s.resume END,
           deadline_at = NULL,
           hint_after = NULL,
           hints = 0,
@@ -482,8 +484,10 @@ BEGIN
             coalesce((op -> 'wait' ->> 'until')::timestamptz, now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8)),
             now_at, '');
         bind := bind OR NOT v_stopping;
-        IF op -> 'wait' ->> 'kind' = 'unknown' AND NOT EXISTS (SELECT 1 FROM aetheris_ledger_entry WHERE job_id = job.id
-            AND state = 'unknown' AND (step_id = (op ->> 'step')::bigint OR undone_by_id = (op ->> 'step')::bigint)) THEN
+        IF op -> 'wait' ->> 'kind' IN ('unknown', 'call') AND NOT EXISTS (SELECT 1 FROM aetheris_ledger_entry WHERE job_id = job.id
+            AND state = CASE op -> 'wait' ->> 'kind' WHEN 'call' THEN 'accepted' ELSE 'unknown' END
+            AND call || '#' || generation = op -> 'wait' ->> 'name'
+            AND (step_id = (op ->> 'step')::bigint OR undone_by_id = (op ->> 'step')::bigint)) THEN
           v_settled := v_settled || (op ->> 'step')::bigint;  -- somebody settled it while the step looked at it
         END IF;
       ELSE
@@ -544,13 +548,15 @@ BEGIN
           started_at = CASE WHEN op ->> 'to' = 'started' THEN now_at ELSE l.started_at END,
           calls = l.calls + (op ->> 'to' = 'started')::int,
           result = coalesce(op -> 'parts' -> 'tool.result' -> 'value', op -> 'parts' -> 'output' -> 'value', l.result),
-          error = CASE WHEN op ->> 'to' IN ('committed', 'started') THEN NULL ELSE coalesce(op -> 'parts' -> 'error' -> 'value', l.error) END,
+          error = CASE WHEN op ->> 'to' IN ('committed', 'started') THEN NULL WHEN op ->> 'to' = 'accepted' THEN op -> 'parts' -> 'error' -> 'value' ELSE coalesce(op -> 'parts' -> 'error' -> 'value', l.error) END,
           source = coalesce(op ->> 'source', l.source),
           external_id = coalesce(op ->> 'external_id', l.external_id),
+          answer_by = CASE WHEN op ->> 'to' = 'started' THEN NULL WHEN op ? 'answer_within' THEN now_at + make_interval(secs => (op ->> 'answer_within')::float8) ELSE l.answer_by END,
+          poll_errors = coalesce((op ->> 'poll_errors')::int, l.poll_errors),
           usage = coalesce(op -> 'usage', l.usage),
           resolved_by = coalesce(op ->> 'by', l.resolved_by),
           resolved_why = coalesce(op ->> 'why', l.resolved_why),
-          settled_at = CASE WHEN op ->> 'to' = 'started' THEN NULL ELSE chain.at END
+          settled_at = CASE WHEN op ->> 'to' IN ('started', 'accepted') THEN NULL ELSE chain.at END
         WHERE l.job_id = job.id AND l.step_id = (op ->> 'step')::bigint AND l.call = op ->> 'call'
           AND l.generation = (op ->> 'generation')::int
           AND l.state = ANY (ARRAY(SELECT jsonb_array_elements_text(op -> 'from')))
@@ -856,7 +862,7 @@ BEGIN
     -- What an ended attempt left open may or may not have happened: say so.
     FOR w IN SELECT l.id, l.call, l.generation, l.state, l.attempt, s.key FROM aetheris_ledger_entry l
         JOIN aetheris_step s ON s.id = l.step_id
-        WHERE l.job_id = job.id AND l.state IN ('reserved', 'started') AND s.status IN ('failed', 'cancelled') LOOP
+        WHERE l.job_id = job.id AND l.state IN ('reserved', 'started', 'accepted') AND s.status IN ('failed', 'cancelled') LOOP
       UPDATE aetheris_ledger_entry SET state = CASE w.state WHEN 'reserved' THEN 'cancelled' ELSE 'unknown' END, settled_at = now_at,
           error = '{"type": "Ended", "message": "the step ended while the call was open"}' WHERE id = w.id;
       chain := aetheris_append(chain, CASE w.state WHEN 'reserved' THEN 'tool_cancelled' ELSE 'tool_unknown' END, w.key, w.attempt, NULL,

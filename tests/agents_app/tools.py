@@ -3,8 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
+from tests.agents_app import bank  # noqa: F401 - declares the provider
 from tests.agents_app.world import world
-from tools import Compensation, ToolContext, tool
+from tools import Compensation, Failed, Happened, Pending, ToolContext, tool
 
 
 @tool
@@ -53,3 +54,22 @@ def release(context: ToolContext, what: str) -> dict[str, Any]:
 def reserve(context: ToolContext, what: str) -> dict[str, Any]:
     """Can be undone."""
     return world.called("reserve", context, {"what": what}, {"reserved": what})  # type: ignore[no-any-return]
+
+
+def _read_callback(body: Any) -> Happened | Failed:
+    return Failed(body["error"], retry=True) if "error" in body else Happened(body)
+
+
+@tool(poll=world.poll, verify=world.verify, webhook="bank", on_callback=_read_callback, timeout=30.0)
+def payout(context: ToolContext, amount: float = 1.0) -> Any:
+    """The outside takes it and says later how it ended; it can be asked, and tells by itself."""
+    world.tokens.append(context.callback_token)
+    return world.called(
+        "payout", context, {"amount": amount}, Pending("po-1", poll_after=timedelta(minutes=10))
+    )
+
+
+@tool(webhook="bank")
+def ship(context: ToolContext, to: str = "x") -> Any:
+    """The outside tells by itself, and cannot be asked."""
+    return world.called("ship", context, {"to": to}, Pending(callback=True, timeout=timedelta(days=2)))

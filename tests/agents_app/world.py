@@ -4,9 +4,10 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from tools import CannotTell, Verdict
+from tools import CannotTell, News, Pending, Verdict
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class World:
     """What the next questions of `verify` are answered with; afterwards nobody can tell."""
     asked: list[str] = field(default_factory=list)
     """The keys that `verify` was asked about."""
+    polls: deque[News | BaseException | Callable[[], News]] = field(default_factory=deque)
+    """What the next questions of `poll` are answered with; afterwards it is still being worked on."""
+    polled: list[str] = field(default_factory=list)
+    """The external ids that `poll` was asked about."""
+    tokens: list[str] = field(default_factory=list)
+    """Callback tokens that were handed out."""
     requests: list[Any] = field(default_factory=list)
     """What the model was asked."""
     contents: deque[str] = field(default_factory=deque)
@@ -63,6 +70,14 @@ class World:
         if isinstance(verdict, BaseException):
             raise verdict
         return verdict() if callable(verdict) else verdict
+
+    def poll(self, external_id: str, key: str, arguments: dict[str, Any]) -> News:
+        with self.lock:
+            self.polled.append(external_id)
+            news = self.polls.popleft() if self.polls else Pending(poll_after=timedelta(minutes=10))
+        if isinstance(news, BaseException):
+            raise news
+        return news() if callable(news) else news
 
     def effects(self, tool: str | None = None) -> list[Call]:
         """The requests that changed the outside."""

@@ -22,6 +22,8 @@ class Call:
     step: str = "step"
     remaining_seconds: float = 10.0
     cancelled: bool = False
+    callback_token: str = "token-1"
+    callback_url: str = "http://localhost:8000/api/v1/callbacks/token-1"
 
 
 class Server:
