@@ -94,10 +94,8 @@ def agent(
     timedelta or as "2h".
     `schedule` begins jobs at given times, from the next `migrate` on.
     """
-    granted = [
-        grants.checked(rules or {}, f"{noun} of agent {name!r}")
-        for noun, rules in (("tools", tools), ("models", models))
-    ]
+    granted_tools = grants.checked(tools or {}, f"tools of agent {name!r}")
+    granted_models = grants.checked(models or {}, f"models of agent {name!r}")
     if policy:
         policies.checked(policy, fields.POLICY, f"policy of agent {name!r}")
     if wrong := fields.REQUIRES.check(list(requires)):
@@ -108,7 +106,17 @@ def agent(
 
     def register(function: GraphFunction) -> GraphFunction:
         _agents[name] = Agent(
-            name, version, function, queue, priority, tuple(requires), policy, limit, *granted, schedule
+            name,
+            version,
+            function,
+            queue,
+            priority,
+            tuple(requires),
+            policy,
+            limit,
+            granted_tools,
+            granted_models,
+            schedule,
         )
         return function
 
