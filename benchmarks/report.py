@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.workloads import HEADLINES, Figures
+from runtime.stack.places import CHECKOUT
 
 OURS, FLOOR = "aetheris", "psycopg"
 GROUPS = ("worker", "database", "redis", "server", "client")
@@ -37,6 +39,7 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 1),
+        "revision": _revision(),
     }
 
 
@@ -59,7 +62,8 @@ def markdown(summary: dict[str, dict[str, dict[str, Any]]], about: dict[str, Any
     lines = [
         f"Measured {about['machine']['date']} with `{about['command']}` on {about['machine']['processor']},"
         f" {about['machine']['cores']} cores, {about['machine']['memory_gb']} GB,"
-        f" load before {about['machine']['load_before']}; medians of {about['rounds']} rounds.",
+        f" load before {about['machine']['load_before']}; revision {about['machine']['revision']};"
+        f" medians of {about['rounds']} rounds.",
         "",
     ]
     lines += _overview(summary, rows)
@@ -166,6 +170,15 @@ def _number(value: float | None) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if value else "0"
+
+
+def _revision() -> str:
+    """Which state of this checkout was measured; empty outside a repository."""
+    asked = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _processor() -> str:

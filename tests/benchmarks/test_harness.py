@@ -15,7 +15,14 @@ from benchmarks.workloads import HEADLINES, TINY, WORKLOADS, NotOnce, assert_onc
 from tests import services
 
 ABOUT = {
-    "machine": {"date": "2026-01-02", "processor": "P", "cores": 2, "memory_gb": 4, "load_before": 0.0},
+    "machine": {
+        "date": "2026-01-02",
+        "processor": "P",
+        "cores": 2,
+        "memory_gb": 4,
+        "load_before": 0.0,
+        "revision": "abc",
+    },
     "command": "python -m benchmarks",
     "rounds": 2,
     "postgres": {"fsync": "on"},
