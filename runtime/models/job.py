@@ -54,11 +54,13 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def overdue(self) -> JobQuerySet:
         """Jobs that have worked for longer than they may."""
-        return self.filter(overdue_at__lte=DatabaseNow(), ending_as__isnull=True)
+        late = self.filter(overdue_at__lte=DatabaseNow(), ending_as__isnull=True)
+        return late.order_by("overdue_at")
 
     def past_deadline(self) -> JobQuerySet:
         """Unfinished jobs whose moment is over, whatever they do."""
-        return self.filter(deadline_at__lte=DatabaseNow(), finished_at__isnull=True, ending_as__isnull=True)
+        late = self.filter(deadline_at__lte=DatabaseNow(), finished_at__isnull=True, ending_as__isnull=True)
+        return late.order_by("deadline_at")
 
     def wait(self, timeout: float = 60.0) -> None:
         """Return when every job of this query has ended. Raises `NotFinished` after `timeout` seconds."""

@@ -106,6 +106,7 @@ class Step(models.Model):
     # Of a step that expanded into scopes
     open_scopes = models.IntegerField(null=True)
     failed_scopes = models.IntegerField(null=True)
+    completed_scopes = models.IntegerField(null=True)
     running_scopes = models.IntegerField(null=True)
     max_parallel = models.IntegerField(null=True)
     next_scope = models.IntegerField(null=True)

@@ -242,6 +242,7 @@ BEGIN
   -- An owner whose scopes go on waits for them again.
   WITH owner AS (
     UPDATE aetheris_step s SET status = 'waiting', waiting_for = 'scopes:' || s.key, resume = NULL, failed_scopes = 0,
+        completed_scopes = (SELECT count(*) FROM aetheris_scope c WHERE c.owner_id = s.id AND c.status = 'completed'),
         running_scopes = 0, next_scope = 0,
         open_scopes = (SELECT count(*) FROM aetheris_scope c WHERE c.owner_id = s.id AND c.unfinished > 0)
       WHERE s.job_id = p_job AND s.status = 'blocked' AND s.open_scopes IS NOT NULL
@@ -400,7 +401,7 @@ BEGIN
               UNION ALL SELECT coalesce(turn ->> 'prefix', '') WHERE v_json IS NULL) AS x
         CROSS JOIN jsonb_to_recordset(turn -> 'edges') AS e(parent text, child text, "when" text);
     IF v_json IS NOT NULL THEN
-      UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0,
+      UPDATE aetheris_step SET open_scopes = jsonb_array_length(v_json), failed_scopes = 0, completed_scopes = 0,
           next_scope = (turn ->> 'max_parallel')::int, max_parallel = (turn ->> 'max_parallel')::int,
           running_scopes = least((turn ->> 'max_parallel')::int, jsonb_array_length(v_json)),
           tolerate = (turn ->> 'tolerate')::int, enough = (turn ->> 'enough')::int
@@ -814,13 +815,12 @@ BEGIN
              FROM ended WHERE c.id = ended.id RETURNING c.id, c.unfinished)
         SELECT coalesce(array_agg(id), '{}') INTO closed FROM counted WHERE unfinished = 0;
       scopes := '{}';
-      FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed FROM aetheris_scope c
+      FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed,
+            (count(*) FILTER (WHERE c.status = 'completed'))::int AS completed FROM aetheris_scope c
           WHERE c.id = ANY (closed) GROUP BY c.owner_id LOOP
         UPDATE aetheris_step SET open_scopes = open_scopes - w.n, running_scopes = greatest(0, running_scopes - w.n),
-            failed_scopes = failed_scopes + w.failed WHERE id = w.owner_id
-          RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, tolerate, enough,
-            CASE WHEN enough IS NOT NULL THEN (SELECT count(*) FROM aetheris_scope c
-              WHERE c.owner_id = w.owner_id AND c.status = 'completed') END AS good INTO r;
+            failed_scopes = failed_scopes + w.failed, completed_scopes = completed_scopes + w.completed WHERE id = w.owner_id
+          RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, completed_scopes, tolerate, enough INTO r;
         CONTINUE WHEN r.status <> 'waiting';
         IF r.open_scopes = 0 THEN
           UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hint_after = NULL, hints = 0,
@@ -830,7 +830,7 @@ BEGIN
           d_ready := d_ready + 1;
           released := released || r.id;
           chain := aetheris_append(chain, 'step_resumed', r.key, r.attempt, ARRAY[chain.head], '{"outcome":"expanded"}', NULL, NULL, NULL);
-        ELSIF r.failed_scopes > r.tolerate OR r.good >= r.enough THEN
+        ELSIF r.failed_scopes > r.tolerate OR r.completed_scopes >= r.enough THEN
           v_stop := v_stop || ARRAY(SELECT c.id FROM aetheris_scope c WHERE c.owner_id = r.id AND c.unfinished > 0 AND NOT c.stopping);
         ELSE
           SELECT x.ready, x.dead INTO begun FROM aetheris_fill(r.id, now_at) AS x;

@@ -111,6 +111,7 @@ def sweep_plans() -> dict[str, str]:
     with connection.execute_wrapper(record):
         recovery.rescue_lost()
         recovery.end_overdue()
+        recovery.end_overdue_jobs()
         recovery.wake_due()
         recovery.settle_subjobs()
         hinting.unclaimed([hinting.Group("default", ()), *hinting.groups()])

@@ -1,10 +1,15 @@
 """Large graphs: every step runs once, and the last one costs what the first one did."""
 
+import os
 import time
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
+from runtime import ports
 from runtime.execution import run_step
 from runtime.fold import state_at
 from runtime.graph import Graph
@@ -58,6 +63,36 @@ def test_a_chain_of_10_000_steps_runs_and_costs_by_the_step_what_a_tenth_of_it_d
     assert each_step_ran_once(short) and each_step_ran_once(long)
     assert for_long < 3 * for_short
     assert state_at(long).status == "completed"
+
+
+def cpu_seconds() -> float:
+    """Of this process, and of the process of PostgreSQL that serves it: other load does not count."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the CPU time of a process")
+def test_the_last_thousand_of_10_000_steps_cost_what_the_first_thousand_did(worker, capsys):
+    run_through(submit(chain(500)), worker)  # plans and pages are warm
+    job = submit(chain(10_000))
+    seen, steps = [cpu_seconds()], 0
+
+    def count(point: CrashPoint) -> None:
+        nonlocal steps
+        steps += point is CrashPoint.AFTER_RECORD
+        if point is CrashPoint.AFTER_RECORD and steps % 1000 == 0:
+            seen.append(cpu_seconds())
+
+    ports.crash_hook = count
+    run_through(job, worker)
+    costs = [after - before for before, after in pairwise(seen)]
+    with capsys.disabled():
+        print("\nms of CPU for each step, by thousands:", *(f"{cost:.2f}" for cost in costs))
+    assert len(costs) == 10
+    assert costs[-1] < 1.25 * costs[0]
 
 
 def test_a_fan_of_2_000_joins_once(worker):
