@@ -4,10 +4,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
+from runtime.graph import Graph
 from runtime.models import Job
 from tests.agents_app.world import world
 from tests.commands.conftest import asked, said
-from tests.engine.driving import drive, statuses
+from tests.engine.driving import drive, statuses, submit
 from tools import Refused
 
 
@@ -100,6 +101,21 @@ def test_it_is_abandoned_and_the_step_fails(in_doubt: Job, worker):
     said("resolve", entry, "abandon", "--user", "boss", "--why", "nobody will ever know")
     assert drive(in_doubt, worker).status == "failed"
     assert statuses(in_doubt) == {"charge": "failed"}
+
+
+def test_a_compensation_that_was_refused_is_listed_and_tried_again(worker, boss: User):
+    world.before["release"].append(Refused("too late"))
+    graph = Graph(compensate="on_cancel")
+    graph.tool("taken", "reserve", what="a") >> graph.wait("rest", signal="never")
+    job = drive(submit(graph), worker)
+    said("cancel", job.pk, "--why", "not needed")
+    drive(job, worker)
+
+    [entry] = asked("resolve")["in_doubt"]
+    assert (entry["step"], entry["state"]) == ("taken", "committed")
+    said("resolve", entry["entry"], "again", "--user", "boss", "--why", "they are open now")
+    assert drive(job, worker).status == "cancelled"
+    assert len(world.effects("release")) == 1
 
 
 def test_a_resolution_needs_who_why_and_a_doubt(in_doubt: Job, boss: User):

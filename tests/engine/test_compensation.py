@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import override_settings
 
 import tools.registry
-from runtime import forks, replays
+from runtime import doctor, forks, replays
 from runtime.checks import check_compensations
 from runtime.exceptions import RetryRefused, StaleAttempt
 from runtime.graph import Graph, GraphInvalid
@@ -554,3 +555,17 @@ def test_a_read_only_tool_has_nothing_to_undo():
         tools.tool(name="seen", read_only=True, compensate=Compensation("release"))(lambda: None)
     with pytest.raises(GraphInvalid, match="no effect to undo"):
         submit(calling("lookup", compensate=Compensation("release", {"what": "x"})))
+
+
+def test_doctor_finds_a_call_that_was_to_be_undone_and_was_not(drive, outside):
+    job = drive(submit(trip(places="a")))
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE aetheris_ledger_entry DISABLE TRIGGER aetheris_ledger_arrows")
+        for state in ("committed", "compensated"):
+            cursor.execute(
+                "UPDATE aetheris_ledger_entry SET state = %s WHERE job_id = %s AND name = 'reserve'",
+                [state, job.pk],
+            )
+            codes = [finding.code for finding in doctor.examine([job.pk], deep=False)]
+            assert codes == (["uncompensated"] if state == "committed" else [])
+        cursor.execute("ALTER TABLE aetheris_ledger_entry ENABLE TRIGGER aetheris_ledger_arrows")

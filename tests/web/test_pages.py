@@ -12,6 +12,7 @@ from runtime.graph import Graph
 from runtime.models import Job
 from tests.agents_app.world import world
 from tests.engine.driving import doing
+from tools import Refused
 
 BIDI, ZERO_WIDTH = "\u202e", "\u200b"
 
@@ -373,6 +374,22 @@ def test_what_is_in_doubt_is_settled_on_the_page(browser_of, job_of, go_on):
     assert "Settled: charge" in text_of(operator.post(address, told, follow=True))
     assert go_on(job).result == {"charged": 5} and len(world.effects("charge")) == 1
     assert browser_of("viewer").post(address, told).status_code == 403
+
+
+def test_a_compensation_that_was_refused_is_decided_on_the_page(browser_of, job_of, go_on):
+    world.before["release"].append(Refused("too late"))
+    graph = Graph(compensate="on_failure")
+    graph.tool("taken", "reserve", what="a") >> graph.tool("never", "lookup", name="${input.nothing}")
+    job = job_of(None, {}, graph=graph.build())
+    operator = browser_of("operator")
+    assert "reserve" in text_of(operator.get("/trace/unknown/"))
+    page = operator.get(page_of(job))
+    assert "reserve cannot be undone" in text_of(page) and "too late" in text_of(page)
+    address = found(r'action="([^"]*/resolve/[^"]*)"', page.content.decode())
+    assert operator.post(address, {"verdict": "undone", "why": " "}).status_code == 422
+    told = {"verdict": "undone", "why": "by telephone"}
+    assert "Settled: reserve is compensated" in text_of(operator.post(address, told, follow=True))
+    assert (go_on(job).status, world.effects("release")) == ("failed", [])
 
 
 def test_deeds_need_the_csrf_token(browser_of, job_of, user_of):
