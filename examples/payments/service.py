@@ -17,16 +17,19 @@ from examples.local_service.http import Answer, Handler, Rejected, Request, Serv
 from examples.payments.effects import Effect, EffectFile
 from examples.payments.keys import Keys
 from examples.payments.orders import fault_on, find_order
+from examples.payments.payouts import Payouts
 
 
 class PaymentService(Service):
     """Refunds, messages, orders, and the record of what happened."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, webhook_url: str = "", webhook_secret: str = "") -> None:
         super().__init__()
         self.effects = EffectFile(file)
         self.faults = Faults(self.stopping)
         self.refunds = Keys(self.effects, "refund")
+        self.accepted = Keys(self.effects, "payout")
+        self.payouts = Payouts(webhook_url, webhook_secret)
         self._lock = Lock()
         self._requests: Counter[str] = Counter()
         self._struck: set[str] = set()
@@ -37,6 +40,9 @@ class PaymentService(Service):
             "POST /refunds": self.create_refund,
             "GET /refunds": self.find_refund,
             "POST /refunds/closed": self.close_key,
+            "POST /payouts": self.create_payout,
+            "GET /payouts/{payout_id}": self.show_payout,
+            "POST /payouts/{payout_id}/end": self.end_payout,
             "POST /messages": self.send_message,
             "GET /messages": self.find_message,
             "GET /effects": self.show_effects,
@@ -70,6 +76,31 @@ class PaymentService(Service):
         """Look a refund up and, if there is none, make sure there never will be one with this key."""
         effect = self.refunds.close(_text(request.fields(), "key"))
         return Answer({"refunds": [_receipt(effect)] if effect else []})
+
+    def create_payout(self, request: Request) -> Answer:
+        """Accepted, not paid yet: 202."""
+        key, body = self._count(request)
+        with self.accepted.held(key, body) as done:
+            fault = self._meet(request, body)
+            self.faults.strike(fault, "before")
+            _check_refund(body)
+            effect = done or self.accepted.act(key, body)
+            self.faults.strike(fault, "after")
+        return Answer(self.payouts.shown(effect), 202, truncated=_truncates(fault))
+
+    def show_payout(self, request: Request, payout_id: str) -> Answer:
+        self.faults.strike(self.faults.meet(request), "before")
+        return Answer(self.payouts.shown(self._payout(payout_id)))
+
+    def end_payout(self, request: Request, payout_id: str) -> Answer:
+        """Pay it or let it fail, and send the webhook, once more if it was ended before."""
+        return Answer(self.payouts.end(self._payout(payout_id), request.fields()))
+
+    def _payout(self, payout_id: str) -> Effect:
+        for effect in self.effects.find("payout"):
+            if effect.id == payout_id:
+                return effect
+        raise Rejected(404, f"There is no payout {payout_id}.")
 
     def send_message(self, request: Request) -> Answer:
         key, body = self._count(request)
