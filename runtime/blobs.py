@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from threading import Lock
 from typing import Any, TypeVar
 
 from django.apps import apps
@@ -26,8 +27,13 @@ K = TypeVar("K")
 
 MARK = "$blob"
 MARK_IN_TEXT = f'"{MARK}"'
+MOST_REMEMBERED = 1000
 STAY_IN_PLACE = frozenset({"error"})
 """Parts that the gate looks into."""
+
+_sent: dict[tuple[Any, str], None] = {}
+"""By job, the digests of what this process has sent, the oldest first."""
+_sent_lock = Lock()
 
 
 class Kept(dict[str, Any]):
@@ -88,8 +94,30 @@ def kept_apart(payload: Mapping[str, Any]) -> dict[str, Any]:
     if intent := (payload.get("claim") or {}).get("intent"):
         light["claim"] = {**payload["claim"], "intent": taken.out_of(intent)}
     if taken.blobs:
-        light["blobs"] = taken.blobs
+        _split(light, taken.blobs)
     return light
+
+
+def _split(light: dict[str, Any], taken: Mapping[str, JSON]) -> None:
+    """What this process has sent for the job before is named and not sent again: the gate looks whether it is there."""
+    job = light.get("job")
+    light["stored"] = [digest for digest in taken if (job, digest) in _sent]
+    light["blobs"] = {digest: value for digest, value in taken.items() if (job, digest) not in _sent}
+
+
+def were_sent(light: Mapping[str, Any]) -> None:
+    """The turn happened: its blobs need not be sent again."""
+    with _sent_lock:
+        for digest in light.get("blobs") or ():
+            _sent[light.get("job"), digest] = None
+        while len(_sent) > MOST_REMEMBERED:
+            del _sent[next(iter(_sent))]
+
+
+def send_again() -> None:
+    """The gate misses what was named as stored: a transaction around it did not commit."""
+    with _sent_lock:
+        _sent.clear()
 
 
 class _Taken:

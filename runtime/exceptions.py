@@ -268,5 +268,9 @@ class LeaseUnavailable(AetherisError):
     """Redis cannot be asked. The lease only saves work, so callers go on without it."""
 
 
+class BlobMissing(AetherisError):
+    """Internal: a turn names a large value as stored that is not there, and must bring it along."""
+
+
 class ResultNeeded(AetherisError):
     """Internal: the job ends with this turn and its result expression must be evaluated first."""

@@ -22,6 +22,7 @@ from runtime import blobs, chain, dispatch, failures, news, outages, policies, p
 from runtime.conf import settings
 from runtime.exceptions import (
     AetherisError,
+    BlobMissing,
     InputInvalid,
     JobFinished,
     JobNotFound,
@@ -366,12 +367,20 @@ class Turn:
             return self._call()
         except ResultNeeded:
             self._payload.update(self._evaluate_result())
-            return self._call()
+        except BlobMissing:
+            blobs.send_again()
+        return self._send()
 
     def _call(self) -> TurnAnswer:
         text = json.dumps(self._payload, separators=(",", ":"), ensure_ascii=False)
-        if blobs.may_be_large(text):
-            text = json.dumps(blobs.kept_apart(self._payload), separators=(",", ":"), ensure_ascii=False)
+        if not blobs.may_be_large(text):
+            return self._ask(text)
+        light = blobs.kept_apart(self._payload)
+        answer = self._ask(json.dumps(light, separators=(",", ":"), ensure_ascii=False))
+        blobs.were_sent(light)
+        return answer
+
+    def _ask(self, text: str) -> TurnAnswer:
         try:
             # Inside a caller's transaction a refused turn must not spoil the rest of it.
             with transaction.atomic() if connection.in_atomic_block else nullcontext():
@@ -400,6 +409,8 @@ class Turn:
                 raise AetherisError(
                     f"{message}. Settle it first: `manage.py doctor` shows the entry."
                 ) from error
+            case "AE006":
+                raise BlobMissing(message) from error
             case _:
                 raise error
 

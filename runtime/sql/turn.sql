@@ -358,6 +358,10 @@ BEGIN
     INSERT INTO aetheris_blob (tenant, digest, value, created_at)
       SELECT job.tenant, key, value, now_at FROM jsonb_each(turn -> 'blobs') ON CONFLICT DO NOTHING;
   END IF;
+  IF turn ? 'stored' AND EXISTS (SELECT 1 FROM jsonb_array_elements_text(turn -> 'stored') AS d
+      WHERE NOT EXISTS (SELECT 1 FROM aetheris_blob b WHERE b.tenant = job.tenant AND b.digest = d)) THEN
+    RAISE EXCEPTION 'a value that is kept apart is not there' USING ERRCODE = 'AE006';
+  END IF;
   IF turn ? 'steps' THEN
     v_json := turn -> 'scopes';
     WITH scope AS (

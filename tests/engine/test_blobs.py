@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from runtime import blobs, doctor, history, replays
@@ -218,3 +218,34 @@ def test_what_is_kept_apart_replays(worker):
     drive(job, worker)
     found = replays.verify(job)
     assert (found.faults, found.divergence, found.attempts) == ([], None, 4)
+
+
+def sent_by(work):
+    """The turns that were sent meanwhile, as text."""
+    texts = []
+
+    def note(execute, sql, params, many, context):
+        if "aetheris_turn(" in sql:
+            texts.append(params[0])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        work()
+    return texts
+
+
+def test_a_large_value_is_sent_once(worker):
+    jobs: list[Job] = []
+    texts = sent_by(lambda: jobs.append(drive(submit(passing(5), LARGE), worker)))
+    assert (sum(TEXT in text for text in texts), jobs[0].result) == (1, LARGE)
+
+
+def test_a_value_whose_turn_was_rolled_back_is_sent_again(worker):
+    job = submit(passing(2), LARGE)
+    Job.objects.get(pk=job.pk).signal("early", LARGE)
+    with transaction.atomic():
+        job.signal("lost", {"another": TEXT})
+        transaction.set_rollback(True)
+    job.signal("found", {"another": TEXT})
+    assert job.signals.get(name="found").payload == {"another": TEXT}
+    assert drive(job, worker).result == LARGE

@@ -3,7 +3,7 @@
 import pytest
 from django.db import OperationalError, connection
 
-from runtime import execution, outages, ports
+from runtime import memory, outages, ports
 from runtime.graph import Graph
 from runtime.ports import CrashPoint
 from tests.engine.driving import doing, run_once, step_of, submit
@@ -36,7 +36,7 @@ def looking_back() -> Graph:
 
 @pytest.mark.parametrize("when", [CrashPoint.AFTER_CLAIM, CrashPoint.BEFORE_RECORD])
 def test_the_inputs_of_a_step_are_read_through_an_outage(when, worker, monkeypatch):
-    monkeypatch.setattr(execution, "KEPT_RESULTS", 1)  # so that what is older is read again
+    monkeypatch.setattr(memory, "MOST_BYTES", 1)  # so that what is older is read again
     ports.crash_hook = lambda point: cut() if point is when else None
     job = submit(looking_back())
     run_once(job, worker, "first")
