@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from runtime import agents, dispatch, queues
 from runtime.clock import DatabaseNow
 from runtime.exceptions import AgentNotFound, NotHeld
-from runtime.models import Hold, Job, Step
+from runtime.models import Held, Hold, Job, Step
 from runtime.models.hold import HoldKind
 from runtime.models.step import StepQuerySet
 from runtime.planning import AD_HOC
@@ -32,6 +32,7 @@ def begin(kind: HoldKind, name: str, *, tenant: str = "default", by: str = "", w
         return found
     try:
         with transaction.atomic():
+            Held.objects.create(tenant=tenant, kind=kind, name=name)
             Hold.objects.create(tenant=tenant, kind=kind, name=name, by=by, why=why, held_at=DatabaseNow())
     except IntegrityError:
         logger.debug("held_already", kind=kind.value, name=name)  # somebody else was first
@@ -46,9 +47,12 @@ def end(kind: HoldKind, name: str, *, tenant: str = "default", by: str = "", why
     held = Hold.objects.active().filter(tenant=tenant, kind=kind, name=name).first()
     if held is None:
         raise NotHeld(kind.value, name)
-    Hold.objects.filter(pk=held.pk, released_at__isnull=True).update(
-        released_at=DatabaseNow(), released_by=by, released_why=why
-    )
+    with transaction.atomic():
+        ended = Hold.objects.filter(pk=held.pk, released_at__isnull=True).update(
+            released_at=DatabaseNow(), released_by=by, released_why=why
+        )
+        if ended:  # and not somebody else before, after whom it may rest once more
+            Held.objects.filter(tenant=tenant, kind=kind, name=name).delete()
     held.refresh_from_db()
     logger.info("hold_ended", kind=kind.value, name=name, tenant=tenant, by=by)
     dispatch.hint_after_commit(_let_go(held).addresses(AT_ONCE))

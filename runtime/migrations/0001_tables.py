@@ -185,6 +185,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Held",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tenant", runtime.models.base.TenantField(default="default", max_length=63)),
+                ("kind", models.CharField(choices=[("agent", "Agent"), ("queue", "Queue")], max_length=5)),
+                ("name", models.CharField(max_length=200)),
+            ],
+            options={
+                "db_table": "aetheris_held",
+                "constraints": [
+                    models.UniqueConstraint(fields=("tenant", "kind", "name"), name="aetheris_held_once")
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Hold",
             fields=[
                 (

@@ -3,7 +3,7 @@
 from runtime.models.bulk import BulkOperation
 from runtime.models.effect import Effect
 from runtime.models.event import Blob, Event, EventPart
-from runtime.models.hold import Hold
+from runtime.models.hold import Held, Hold
 from runtime.models.job import Job
 from runtime.models.ledger import LedgerEntry
 from runtime.models.schedule import Schedule
@@ -20,6 +20,7 @@ __all__ = [
     "Effect",
     "Event",
     "EventPart",
+    "Held",
     "Hold",
     "Job",
     "LedgerEntry",

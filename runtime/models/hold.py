@@ -49,8 +49,23 @@ class Hold(models.Model):
         return f"{self.kind} {self.name}"
 
 
+class Held(models.Model):
+    """What rests now, and nothing else: every claim looks here, so the table has to be as good as empty."""
+
+    tenant = TenantField()
+    kind = models.CharField(max_length=5, choices=HoldKind.choices)
+    name = models.CharField(max_length=200)
+
+    class Meta:
+        db_table = "aetheris_held"
+        constraints = (models.UniqueConstraint(fields=("tenant", "kind", "name"), name="aetheris_held_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 def holding_back() -> Exists:
     """Of a step: an active hold on its agent or its queue."""
     agent = Q(kind=HoldKind.AGENT, name=OuterRef("job__agent"))
     queue = Q(kind=HoldKind.QUEUE, name=OuterRef("queue"))
-    return Exists(Hold.objects.active().filter(agent | queue, tenant=OuterRef("tenant")))
+    return Exists(Held.objects.filter(agent | queue, tenant=OuterRef("tenant")))

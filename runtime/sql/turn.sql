@@ -703,10 +703,10 @@ BEGIN
   END LOOP;
 
   -- What rests is not claimed: the whole agent, or some queues.
-  IF claim IS NOT NULL AND EXISTS (SELECT 1 FROM aetheris_hold h WHERE h.released_at IS NULL) THEN
+  IF claim IS NOT NULL AND EXISTS (SELECT 1 FROM aetheris_held) THEN
     SELECT array_agg(h.name) FILTER (WHERE h.kind = 'queue'),
         CASE WHEN NOT coalesce(bool_or(h.kind = 'agent' AND h.name = job.agent), false) THEN claim END
-      INTO held_queues, claim FROM aetheris_hold h WHERE h.released_at IS NULL AND h.tenant = job.tenant;
+      INTO held_queues, claim FROM aetheris_held h WHERE h.tenant = job.tenant;
   END IF;
 
   -- 4. edges ---------------------------------------------------------------------------------------------
