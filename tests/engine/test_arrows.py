@@ -57,6 +57,7 @@ def test_the_ways_of_an_ordinary_job_are_those_of_its_table(worker, clock, seen)
     choice.when(True) >> graph.function("no", "say")
     graph.wait("w", signal="never") >> graph.function("after", "say")
     graph.function("ready", "say", queue="heavy")
+    graph.function("first", "say") >> [graph.function(key, "say") for key in ("one", "two")]
     job = submit(graph)
     drive(job, worker, rounds=1)
     clock.forward(hours=2)
