@@ -15,7 +15,7 @@ from django.core import signing
 from django.utils.module_loading import import_string
 
 import tools
-from runtime import chain, live
+from runtime import chain, limits, live
 from runtime.conf import settings
 from runtime.exceptions import ToolNotFound
 from runtime.turn import part
@@ -70,6 +70,11 @@ class Callee(ABC):
         """How far the outside is with a call that it accepted."""
         raise NotImplementedError
 
+    @property
+    def place(self) -> limits.Place | None:
+        """What bounds how often, and how many at once, it is called; None where nothing does."""
+        return None
+
     def usage(self, result: Any) -> dict[str, Any] | None:
         """What the answer says of itself, as facts that a header can hold."""
         return None
@@ -106,6 +111,10 @@ class ToolCallee(Callee):
 
     def send(self, context: Context, key: UUID, arguments: Any, deadline: float) -> Any:
         return self.tool.call(CallContext(context, str(key), deadline), arguments)
+
+    @property
+    def place(self) -> limits.Place | None:
+        return limits.of_tool(self.tool)
 
     @property
     def has_verify(self) -> bool:
@@ -177,6 +186,10 @@ class ModelCallee(Callee):
 
         with closing(live.Telling(step.job_id, step.key, step.attempt, self.call)) as telling:
             return complete(arguments, timeout=timeout, tell=tell)
+
+    @property
+    def place(self) -> limits.Place | None:
+        return limits.of_model(self.model)
 
     def usage(self, result: Any) -> dict[str, Any] | None:
         return usage_of(self.model, result)

@@ -86,6 +86,8 @@ class Settings:
     tool_grants: Mapping[str, Any] | None = None
     """By name or pattern of a tool: allow, require_approval or deny. See docs/policies.md."""
     model_grants: Mapping[str, Any] | None = None
+    model_limits: Mapping[str, Any] | None = None
+    """By name or pattern of a model: `{"rate": "100/m", "concurrency": 8}`. See docs/policies.md."""
 
     step_validators: tuple[str, ...] = ("runtime.contract.default.ContractValidator",)
     """Dotted paths of what looks at step functions, in order. See docs/step-contract.md."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from runtime import blobs
 from runtime.outages import wait_out
 from runtime.outcomes import Waiting
 
@@ -56,7 +57,8 @@ def decision(step: Step, intent: Intent) -> Decision | None:
         return Decision(False, "nobody", "nobody decided in time")
     if asked.signal is None:
         return None
-    payload: Any = asked.signal.payload
+    kept = asked.signal.payload
+    payload = wait_out(lambda: blobs.whole(step.tenant, kept))
     return Decision(payload["decision"] == "approved", f"user:{payload['by']}", payload.get("comment", ""))
 
 

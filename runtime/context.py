@@ -25,7 +25,7 @@ from runtime.values import check, check_text
 if TYPE_CHECKING:
     from runtime.exceptions import CallInDoubt, CallPending
     from runtime.models import Step
-    from runtime.outcomes import Waiting
+    from runtime.outcomes import Later, Waiting
 
 
 class Context:
@@ -45,8 +45,9 @@ class Context:
         self.names = names
         """`input` and the results of the steps that this one refers to."""
         self.unsettled: list[Settlement] = []
-        self.asked: list[Waiting] = []
-        """Questions about calls of this attempt that a person must allow: the step waits, whatever its code does."""
+        self.held: list[Waiting | Later] = []
+        """Of calls that may not be made yet, until a person allows them or their turn comes: the step waits for the
+        first, whatever its code does."""
         self.doubts: list[CallInDoubt] = []
         """Calls of this attempt whose outcome is not known: the step cannot complete over them."""
         self.pending: CallPending | None = None

@@ -203,6 +203,13 @@ class ConsentNeeded(AetherisError):
         super().__init__(f"Step {step!r} may call {callee!r} once somebody approves it.")
 
 
+class OverLimit(AetherisError):
+    """A rate or a limit of calls at once has no place now. Nothing was sent; the step runs again by itself."""
+
+    def __init__(self, callee: str, retry_in: float) -> None:
+        super().__init__(f"{callee!r} is called as often as it may be; again in {retry_in:.1f} s.")
+
+
 class CallInDoubt(AetherisError):
     """It cannot be told whether a call happened; a person decides, or the tool's verify hook."""
 

@@ -38,7 +38,7 @@ from runtime.memory import Results
 from runtime.models import Job, Step
 from runtime.models.step import claim
 from runtime.outages import wait_out
-from runtime.outcomes import CancelJob, Completed, Expand, Failed, Outcome, Retry, Waiting
+from runtime.outcomes import CancelJob, Completed, Expand, Failed, Later, Outcome, Retry, Waiting
 from runtime.ports import Crashed, CrashPoint, crash_point
 from runtime.states import StepStatus
 from runtime.turn import Turn, TurnAnswer
@@ -157,8 +157,8 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
         raise
     except BaseException as error:  # of whatever kind, SystemExit included: it ends the step, not the worker
         outcome = sound(outcome_of(error, step), step, context)
-    if context.asked:
-        outcome = context.asked[0]
+    if context.held:
+        outcome = context.held[0]
     if context.doubts and not (isinstance(outcome, Waiting) and outcome.kind == "unknown"):
         outcome = _in_doubt(context.doubts[0], step)
     elif context.pending and not (isinstance(outcome, Waiting) and outcome.kind == "call"):
@@ -262,6 +262,8 @@ def _move(turn: Turn, run: Run, outcome: Outcome) -> None:
             turn.fail(step, error)
         case Waiting():
             turn.park(step, outcome)
+        case Later(reason, after):
+            turn.hand_back(step, reason, after=after)
         case CancelJob(reason):
             turn.job("cancel", "operator_acted", data={"verb": "cancel", "step": step.key, "reason": reason})
             turn.hand_back(step, "job cancelled")
@@ -302,7 +304,9 @@ def _next_intent(run: Run) -> Intent | None:
 
 
 def _if_granted(intent: Intent, agent: str, config: dict[str, Any]) -> Intent | None:
-    """A call that is not simply allowed is the business of its own step."""
+    """A call that is not simply allowed, now, is the business of its own step."""
+    if intent.callee.place is not None:
+        return None
     grant = grants.decide(intent.callee.kind, intent.callee.name, agents.sources(agent, config))
     return replace(intent, grant=grant) if grant.decision == grants.ALLOW else None
 

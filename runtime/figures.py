@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Exists, OuterRef, Sum
 
-from runtime import doctor, holds, leases
+from runtime import doctor, holds, leases, limits
 from runtime.clock import DatabaseNow, database_now
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable
@@ -78,6 +78,8 @@ class Figures:
     queues: dict[str, int] | None
     """Hints in the broker; None when Redis cannot be asked."""
     leases: int | None
+    limits: list[dict[str, Any]] | None
+    """Of tools and models: how many call, wait, and have begun in the window; None when Redis cannot be asked."""
     redis_error: str
     ready_for_seconds: float | None
     """How long the oldest ready step has been due."""
@@ -112,6 +114,7 @@ def collect() -> Figures:
         workers=_workers(now),
         queues=queues,
         leases=lease_count,
+        limits=_limits(),
         redis_error=redis_error,
         ready_for_seconds=_ready_for(now),
         waits=dict(
@@ -207,6 +210,13 @@ def _redis() -> tuple[dict[str, int] | None, int | None, str]:
         return leases.queue_depths(settings().all_queues), leases.count(), ""
     except LeaseUnavailable as error:
         return None, None, str(error)
+
+
+def _limits() -> list[dict[str, Any]] | None:
+    try:
+        return limits.usage()
+    except LeaseUnavailable:
+        return None
 
 
 def _ready_for(now: datetime) -> float | None:

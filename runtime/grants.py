@@ -50,7 +50,7 @@ class Source:
 
     def grant(self, kind: str, name: str) -> Grant | None:
         rules = self.rules.get(kind)
-        pattern = _nearest(rules, name) if rules else None
+        pattern = nearest(rules, name) if rules else None
         if rules is None or pattern is None:
             return None
         said = rules[pattern]
@@ -140,7 +140,7 @@ def _listed(plan: Mapping[str, Any]) -> dict[str, Rules]:
     }
 
 
-def _nearest(rules: Rules, name: str) -> str | None:
+def nearest(rules: Rules, name: str) -> str | None:
     """The name itself, else the pattern that says most of it, whatever the order they are written in."""
     if name in rules:
         return name

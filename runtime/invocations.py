@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from runtime import blobs, chain, consent
+from runtime import blobs, chain, consent, limits
 from runtime.answers import FAILED_OUTSIDE
 from runtime.callees import Callee
 from runtime.conf import settings
@@ -27,11 +27,14 @@ from runtime.exceptions import (
     CallRefused,
     ConsentNeeded,
     FingerprintMismatch,
+    OverLimit,
     StaleAttempt,
 )
 from runtime.failures import describe, text
-from runtime.grants import APPROVAL, DENY, Grant
+from runtime.grants import ALLOW, APPROVAL, DENY, Grant
+from runtime.limits import Place
 from runtime.outages import wait_out
+from runtime.outcomes import Later
 from runtime.outstanding import Outstanding
 from runtime.ports import CrashPoint, crash_point
 from runtime.states import EntryState
@@ -149,6 +152,7 @@ class Invocation:
         """What the ledger said, where the intent rode in the commit that claimed the step."""
         self._repeats_unknown = False
         self._begun = intent.made
+        self._place: Place | None = None
 
     def result(self) -> JSON:
         """The recorded result, or that of a call made now, if it may be.
@@ -156,10 +160,19 @@ class Invocation:
         Raises `CallRefused` when nothing happened, `CallInDoubt` when that cannot be told, `CallPending` when the
         outside still works on it, `FingerprintMismatch` when the step repeats a call with other arguments,
         `StaleAttempt` when the step is no longer ours, `CallDenied` and `ConsentNeeded` where a policy or a person
-        has a word to say.
+        has a word to say, `OverLimit` before its turn.
         """
+        try:
+            return self._result()
+        finally:
+            if self._place is not None:
+                limits.leave(self._place, self._who)
+
+    def _result(self) -> JSON:
         if self.intent.grant.decision == DENY and not self._is_recorded():
             self._deny()
+        if self.intent.grant.decision == ALLOW and self._answer is None and not self._is_known():
+            self._enter()
         try:
             answer = self._answer or self._intend()
             return self._begin() if answer["inserted"] else self._taken_up(answer["entry"])
@@ -236,6 +249,27 @@ class Invocation:
         )
         return Invocation(self.context, replace(following, grant=self.intent.grant))
 
+    @property
+    def _who(self) -> str:
+        return f"{self.context.step.pk}:{self.intent.name}"
+
+    def _is_known(self) -> bool:
+        """Whether there is an entry: what is recorded needs no place, what is to be sent again takes it then."""
+        if self.intent.callee.place is None or self.context.step.attempt == 1:
+            return False
+        return wait_out(self.context.step.ledger.filter(call=self.intent.call).exists)
+
+    def _enter(self) -> None:
+        """Take a place among the calls of the tool or model, if it has a limit. Nothing has been intended yet."""
+        place = self.intent.callee.place
+        if place is None or self._place is not None:
+            return
+        if seconds := limits.enter(place, self._who):
+            error = OverLimit(self.intent.callee.name, seconds)
+            self.context.held.append(Later(f"limit of {place.name}", timedelta(seconds=seconds)))
+            raise error
+        self._place = place
+
     def _is_recorded(self) -> bool:
         """Whether the call was made when it was still granted: its result is no call."""
         done = (EntryState.ACCEPTED, EntryState.COMMITTED, EntryState.COMPENSATED)
@@ -249,7 +283,7 @@ class Invocation:
         raise CallDenied(step.key, callee.name, by)
 
     def _ask(self) -> NoReturn:
-        self.context.asked.append(consent.question(self.context.step, self.intent))
+        self.context.held.append(consent.question(self.context.step, self.intent))
         raise ConsentNeeded(self.intent.step_key, self.intent.callee.name)
 
     def _as_decided(self) -> JSON:
@@ -392,6 +426,7 @@ class Invocation:
 
     def _start_again(self, known: EntryState, told: Mapping[str, Any] | None = None) -> None:
         """The same key, a new attempt: durable before the first byte, as the first time."""
+        self._enter()
         self._begun = time.monotonic()
         data = {"idempotency_key": str(self.intent.idempotency_key), "name": self.intent.callee.name}
         data |= told or {}

@@ -6,7 +6,7 @@ and in `runtime.live`: also the depth of the hint queues and the news that a job
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -107,6 +107,11 @@ def missing(step_ids: Sequence[int]) -> set[int]:
     except LeaseUnavailable:
         return set(step_ids)
     return {step_id for step_id, value in zip(step_ids, values, strict=True) if value is None}
+
+
+def evaluate(script: str, keys: list[str], arguments: list[str]) -> Any:
+    """What a Lua script answers. Raises `LeaseUnavailable`."""
+    return _ask(lambda redis: redis.eval(script, len(keys), *keys, *arguments))
 
 
 def count() -> int:

@@ -58,6 +58,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """A call of the step must wait for its turn: it runs again after `after`, and this was no failure."""
+
+    why: str
+    after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class CancelJob:
     """The step asks for the end of its whole job, for instance when nobody answered in time."""
 
@@ -81,4 +89,4 @@ class Expand:
     enough: int | None = None
 
 
-Outcome = Completed | Retry | Failed | Waiting | CancelJob | Expand
+Outcome = Completed | Retry | Failed | Waiting | Later | CancelJob | Expand

@@ -111,9 +111,13 @@ class Turn:
         else:
             self.retry(step, error, after=after, verb="time_out")
 
-    def hand_back(self, step: Step, why: str) -> None:
-        """Back to ready without a failure: the worker drains."""
-        self._move(step, "hand_back", {"handed_back": why, "failures": step.failures})
+    def hand_back(self, step: Step, why: str, *, after: timedelta | None = None) -> None:
+        """Back to ready without a failure: the worker drains, or a call must wait for its turn."""
+        seconds = after.total_seconds() if after else None
+        data = {"handed_back": why, "failures": step.failures}
+        if seconds is not None:
+            data["after_ms"] = int(seconds * 1000)
+        self._move(step, "hand_back", data, after=seconds)
 
     def park(self, step: Step, waiting: Waiting) -> None:
         timeout = waiting.timeout.total_seconds() if waiting.timeout is not None else None

@@ -15,6 +15,7 @@ from tools import registry
 from tools.answers import Failed, Happened, News, Pending, Verdict
 from tools.compensation import Compensation
 from tools.errors import ToolArgumentsInvalid
+from tools.rates import Limit
 
 
 class ToolContext(Protocol):
@@ -58,6 +59,14 @@ class Policy:
     """How long the outside keeps an idempotency key; later a repeat would be a second effect."""
     timeout: float = 60.0
     """Seconds within which a call may be sent, and which its author should end it in."""
+    rate: str = ""
+    """How often it may be called, such as `10/s` or `100/m`, over all workers."""
+    concurrency: int = 0
+    """How many calls may be under way at once, over all workers; 0 is no limit."""
+
+    @property
+    def limit(self) -> Limit:
+        return Limit(self.rate, self.concurrency)
 
     def may_repeat(self, age: timedelta) -> bool:
         """Whether a call of unknown outcome, first intended `age` ago, may be made again with its key."""
@@ -168,6 +177,8 @@ def tool(
     idempotent: bool = False,
     key_window: timedelta | None = None,
     timeout: float = 60.0,
+    rate: str = "",
+    concurrency: int = 0,
     verify: Verify | None = None,
     version: str = "1",
     retry: Mapping[str, Any] | None = None,
@@ -219,6 +230,7 @@ def tool(
             raise TypeError(
                 f"tool {declared.name!r} ({declared.where}) is read_only: there is nothing to compensate"
             )
+        declared.policy.limit  # noqa: B018 - as is a limit that says nothing
         declared.arguments_model  # noqa: B018 - a signature that cannot be checked is refused at import
         registry.register(declared)
         return declared

@@ -31,6 +31,7 @@ def screen(figures: Mapping[str, Any]) -> RenderableType:
         "",
         _workers(figures["workers"]),
         *_resting(figures["holds"]),
+        *_limits(figures["limits"] or []),
     )
 
 
@@ -77,6 +78,17 @@ def _resting(holds: list[dict[str, Any]]) -> list[RenderableType]:
         for one in holds
     ]
     return ["", table(("rests", "tenant", "for", "steps kept", "by", "why"), rows)]
+
+
+def _limits(limits: list[dict[str, Any]]) -> list[RenderableType]:
+    if not limits:
+        return []
+    names = ("name", "rate", "begun", "concurrency", "calling", "waiting")
+    rows = [
+        tuple(each[name] or 0 if name not in ("name", "rate") else each[name] for name in names)
+        for each in limits
+    ]
+    return ["", table(("limit of", "rate", "begun", "at once", "calling", "waiting"), rows)]
 
 
 def _alarm(count: int, remedy: str) -> str:
