@@ -80,13 +80,15 @@ def groups() -> list[Group]:
 
 
 def unclaimed(among: Iterable[Group]) -> Unclaimed:
-    """What to send again, of these groups; the longest due first."""
+    """What to send again, of these groups: the longest due, those of high priority first."""
     found = Unclaimed()
     for group in among:
         due = _due(group)
-        wanted = set(Step.objects.ready().filter(pk__in=due).values_list("pk", flat=True)) if due else ()
-        found.wanted += [(step_id, group.address) for step_id in due if step_id in wanted]
-        found.resting += [step_id for step_id in due if step_id not in wanted]
+        ready = Step.objects.ready().filter(pk__in=due)
+        priorities = dict(ready.values_list("pk", "priority")) if due else {}
+        wanted = sorted((step_id for step_id in due if step_id in priorities), key=lambda pk: -priorities[pk])
+        found.wanted += [(step_id, group.address) for step_id in wanted]
+        found.resting += [step_id for step_id in due if step_id not in priorities]
     return found
 
 

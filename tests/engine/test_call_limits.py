@@ -242,3 +242,21 @@ def test_a_step_that_waits_for_its_turn_is_announced_when_it_has_come(limited, w
     assert step.pk not in hinting.unclaimed(hinting.groups()).wanted_ids
     clock.forward(hours=1, seconds=1)
     assert step.pk in hinting.unclaimed(hinting.groups()).wanted_ids
+
+
+def test_what_is_due_is_announced_by_priority(clock):
+    jobs = {priority: submit(calling("charge"), priority=priority) for priority in (0, 5, -5, 9)}
+    clock.forward(minutes=1)
+    announced = hinting.unclaimed(hinting.groups()).wanted_ids
+    assert announced == [step_of(jobs[priority]).pk for priority in (9, 5, 0, -5)]
+
+
+def test_a_worker_that_goes_on_with_a_job_takes_the_ready_step_of_the_highest_priority(outside, worker):
+    graph = Graph()
+    first = graph.function("first", "say")
+    for key, priority in (("low", -1), ("high", 7), ("middle", 3)):
+        first >> graph.function(key, "say", priority=priority)
+    job = submit(graph)
+    run_once(job, worker, "first")
+    claimed = job.events.filter(type="step_claimed").order_by("seq").values_list("step", flat=True)
+    assert list(claimed) == ["first", "high", "middle", "low"]
