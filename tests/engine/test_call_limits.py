@@ -9,7 +9,7 @@ from runtime import hinting, leases, limits
 from runtime.exceptions import InputInvalid
 from runtime.graph import Graph
 from runtime.limits import Place
-from tests.engine.driving import calling, doing, drive, last_error, run_once, submit, told
+from tests.engine.driving import calling, doing, drive, last_error, run_once, step_of, submit, told
 from tools import registry
 from tools.rates import Limit
 
