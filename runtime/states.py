@@ -68,7 +68,7 @@ STEP_UNFINISHED = (StepStatus.BLOCKED, StepStatus.READY, StepStatus.RUNNING, Ste
 
 STEP_ALLOWED_FROM: dict[StepStatus, tuple[StepStatus, ...]] = {
     StepStatus.READY: (StepStatus.BLOCKED, StepStatus.RUNNING, StepStatus.WAITING),
-    StepStatus.RUNNING: (StepStatus.READY,),
+    StepStatus.RUNNING: (StepStatus.READY, StepStatus.BLOCKED),
     StepStatus.WAITING: (StepStatus.RUNNING,),
     StepStatus.COMPLETED: (StepStatus.RUNNING,),
     StepStatus.FAILED: (StepStatus.RUNNING,),
