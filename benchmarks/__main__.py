@@ -91,7 +91,7 @@ def _names(given: str, known: Any) -> list[str]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SystemExit(f"Unknown: {', '.join(unknown)}. There are: {', '.join(known)}.")
-    return names
+    return [name for name in known if name in names]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -155,8 +155,9 @@ def last_costs(flush: float) -> Costs:
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.measure:
+        found = check(options.rounds, options.cores)
         print("| Workers | predicted steps/s | measured | measured / predicted |\n|---|---|---|---|")
-        for workers, predicted, measured in check(options.rounds, options.cores):
+        for workers, predicted, measured in found:
             print(f"| {workers} | {predicted:,.0f} | {measured:,.0f} | {measured / predicted:.2f} |")
         return 0
     costs = last_costs(options.flush_ms)

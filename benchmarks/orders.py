@@ -33,7 +33,7 @@ class Order:
 
 
 def variable(name: str) -> str:
-    """What the harness tells a process: DATABASE_URL, REDIS_URL, WITNESS, HOME, URL, ADMIN_URL, PORT."""
+    """What the harness tells a process: DATABASE_URL, REDIS_URL, WITNESS, READY, HOME, PORT, ADMIN_PORT."""
     return os.environ[f"BENCH_{name}"]  # aetheris: allow[environment] the same for every process of a run
 
 
