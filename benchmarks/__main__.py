@@ -16,7 +16,7 @@ from benchmarks.report import Row
 from benchmarks.rounds import measure
 from benchmarks.workloads import FULL, QUICK, TINY, WORKLOADS
 
-QUICK_SLICE = ("aetheris,psycopg,celery,dbos", "W1,W1t,W2,W7,W8", "quick")
+QUICK_SLICE = ("aetheris,psycopg,celery,dbos", "W1,W1t,W1b,W2,W7,W8", "quick")
 SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
 

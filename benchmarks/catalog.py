@@ -75,7 +75,7 @@ CATALOG = {
             "Django with Celery",
             own_environment=False,
             shown=("django", "celery"),
-            lacks={f"W{number}": "measured for its memory" for number in ("1", "1t", *range(2, 8))},
+            lacks={f"W{number}": "measured for its memory" for number in ("1", "1t", "1b", *range(2, 8))},
             variables={"DJANGO_SETTINGS_MODULE": "benchmarks.systems.django_settings"},
         ),
         System("dbos", "DBOS", shown=("dbos",)),

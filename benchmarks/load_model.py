@@ -1,6 +1,6 @@
 """python -m benchmarks.load_model: what a number of workers and cores should reach, and whether they do.
 
-    python -m benchmarks.load_model --measure              W1 at 1, 2, 4 and 8 workers, beside the prediction
+    python -m benchmarks.load_model --measure              W1b at 1, 2, 4 and 8 workers, beside the prediction
     python -m benchmarks.load_model --workers 32 --cores 16 --database-cores 16 --flush-ms 0.5
 
 A closed network with two places to queue at, the interpreters of the workers and the processors of the database, and
@@ -111,7 +111,7 @@ def check(rounds: int, cores: int) -> list[tuple[int, float, float]]:
     """Workers, steps/s predicted from the costs at two workers, steps/s measured."""
     with servers.running() as running:
         flush = flush_ms(running)
-        measured = {workers: _w1(running, workers, rounds) for workers in CHECKED}
+        measured = {workers: _chains(running, workers, rounds) for workers in CHECKED}
     costs = Costs.of(measured[2], flush)
     print(f"Costs at two workers: {costs}")
     return [
@@ -120,12 +120,12 @@ def check(rounds: int, cores: int) -> list[tuple[int, float, float]]:
     ]
 
 
-def _w1(running: servers.Servers, workers: int, rounds: int) -> Figures:
+def _chains(running: servers.Servers, workers: int, rounds: int) -> Figures:
     """Medians of some rounds."""
     rows = [
         row
         for number in range(rounds)
-        for row in measure(CATALOG["aetheris"], running, ["W1"], FULL, number, workers)
+        for row in measure(CATALOG["aetheris"], running, ["W1b"], FULL, number, workers)
         if row.figures
     ]
     return {name: median(row.figures[name] for row in rows) for name in rows[0].figures}
@@ -143,13 +143,13 @@ def flush_ms(running: servers.Servers, times: int = 200) -> float:
 
 
 def last_costs(flush: float) -> Costs:
-    """From the newest result under .local/bench that has a W1 of ours."""
+    """From the newest result under .local/bench that has a W1b of ours."""
     for path in sorted(ROOT.parent.glob("*.json"), reverse=True):
-        figures = json.loads(path.read_text())["summary"].get("W1", {}).get("aetheris")
+        figures = json.loads(path.read_text())["summary"].get("W1b", {}).get("aetheris")
         if figures:
             print(f"Costs of {path}")
             return Costs.of({name: values["median"] for name, values in figures.items()}, flush)
-    raise SystemExit("Measure first: make bench ARGS='--systems aetheris --workloads W1'.")
+    raise SystemExit("Measure first: make bench ARGS='--systems aetheris --workloads W1b'.")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load_model", description=__doc__)
-    parser.add_argument("--measure", action="store_true", help="run W1 and compare")
+    parser.add_argument("--measure", action="store_true", help="run W1b and compare")
     parser.add_argument("--rounds", type=int, default=3, help="of each number of workers")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cores", type=int, default=2, help="of the workers, or of everything")

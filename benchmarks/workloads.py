@@ -25,7 +25,7 @@ _numbers = count()
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything. Jobs of W1, W1t and W6 are divided for slow systems."""
+    """How much of everything. Jobs of W1, W1t, W1b and W6 are divided for slow systems."""
 
     chains: int
     length: int
@@ -121,19 +121,13 @@ def recovery(fleet: Fleet, sizes: Sizes) -> Figures:
 def backlog(fleet: Fleet, sizes: Sizes) -> Figures:
     """W6: jobs of one step that lie ready: the workers stand still while they are submitted, and then go."""
     jobs = _share(fleet, sizes.backlog)
-    orders = orders_of("chain", 1, jobs)
-    for worker in fleet.workers:
-        worker.pause()
-    submitted = fleet.submit(orders)
-    with Meter(fleet) as meter:
-        for worker in fleet.workers:
-            worker.resume()
-        waited = fleet.wait()
-    _check(fleet, orders, waited["results"])
-    return {
-        "jobs_per_s": jobs / waited["wait"],
-        "submit_ms": submitted["submit"] * 1000 / jobs,
-    } | meter.per(jobs)
+    figures = _drained(fleet, jobs, 1)
+    return {"jobs_per_s": figures.pop("steps_per_s")} | figures
+
+
+def ready_chains(fleet: Fleet, sizes: Sizes) -> Figures:
+    """W1b: W1 with the jobs there before the workers go, so that no submit is in the figures."""
+    return _drained(fleet, _share(fleet, sizes.chains), sizes.length)
 
 
 def signal(fleet: Fleet, sizes: Sizes) -> Figures:
@@ -175,6 +169,7 @@ def rest(fleet: Fleet, sizes: Sizes) -> Figures:
 WORKLOADS: dict[str, Callable[[Fleet, Sizes], Figures]] = {
     "W1": chain,
     "W1t": tools,
+    "W1b": ready_chains,
     "W2": latency,
     "W3": fan,
     "W4": growth,
@@ -186,6 +181,7 @@ WORKLOADS: dict[str, Callable[[Fleet, Sizes], Figures]] = {
 HEADLINES: dict[str, tuple[str, str, bool]] = {
     "W1": ("steps_per_s", "steps/s", True),
     "W1t": ("steps_per_s", "steps/s", True),
+    "W1b": ("steps_per_s", "steps/s", True),
     "W2": ("p50_ms", "ms", False),
     "W3": ("wall_ms", "ms", False),
     "W4": ("", "ms per step", False),  # the longest job of the run
@@ -237,6 +233,22 @@ def _many(fleet: Fleet, shape: str, jobs: int, length: int) -> Figures:
         "steps_per_s": jobs * length / answer["seconds"],
         "wall_s": answer["seconds"],
         "submit_ms": answer["submit"] * 1000 / jobs,
+    } | meter.per(jobs * length)
+
+
+def _drained(fleet: Fleet, jobs: int, length: int) -> Figures:
+    orders = orders_of("chain", length, jobs)
+    for worker in fleet.workers:
+        worker.pause()
+    submitted = fleet.submit(orders)
+    with Meter(fleet) as meter:
+        for worker in fleet.workers:
+            worker.resume()
+        waited = fleet.wait()
+    _check(fleet, orders, waited["results"])
+    return {
+        "steps_per_s": jobs * length / waited["wait"],
+        "submit_ms": submitted["submit"] * 1000 / jobs,
     } | meter.per(jobs * length)
 
 
