@@ -222,8 +222,13 @@ def test_what_is_kept_apart_replays(worker):
 
 
 def test_a_large_value_is_sent_once(worker, monkeypatch):
-    texts, ask = [], Turn._ask
-    monkeypatch.setattr(Turn, "_ask", lambda turn, text: texts.append(text) or ask(turn, text))
+    texts, ask = list[str](), Turn._ask
+
+    def noted(turn, text):
+        texts.append(text)
+        return ask(turn, text)
+
+    monkeypatch.setattr(Turn, "_ask", noted)
     job = drive(submit(passing(5), LARGE), worker)
     assert (sum(TEXT in text for text in texts), job.result) == (1, LARGE)
 
