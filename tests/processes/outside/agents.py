@@ -84,6 +84,16 @@ def errand() -> Graph:
     return graph
 
 
+@agent("each")
+def each() -> Graph:
+    """A payment for each of many orders."""
+    inner = Graph()
+    inner.tool("pay", "witness.pay", order="${item}")
+    graph = Graph()
+    graph.map("each", "${input.orders}", inner)
+    return graph
+
+
 @agent("long")
 def long() -> Graph:
     """One step that takes long."""
