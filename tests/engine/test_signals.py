@@ -1,5 +1,7 @@
 """Signals and approvals: acknowledged once means acted once, and a decision is its user's own."""
 
+import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -69,6 +71,29 @@ def test_signals_of_one_name_are_consumed_in_the_order_in_which_they_came(drive)
     for number in range(3):
         job.signal("go", number)
     assert drive(job).result == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_signals_of_many_names_may_come_in_any_order(seed, drive, worker):
+    """Some before their waits are entered, some after; each acts once, on the wait of its name."""
+    graph = Graph()
+    names = [f"n{number}" for number in range(8)]
+    waits = [graph.wait(name, signal=name) for name in names]
+    for first, second in pairwise(waits[:4]):
+        first >> second
+    job = submit(graph)
+    shuffled = random.Random(seed).sample(names, len(names))
+    for name in shuffled[:4]:
+        job.signal(name, name)
+    drive(job)
+    for name in shuffled[4:]:
+        job.signal(name, name)
+        drive(job)
+    assert (job.status, dict(job.steps.values_list("key", "result"))) == (
+        "completed",
+        {name: name for name in names},
+    )
+    assert told(job).count("signal_consumed") == len(names)
 
 
 def test_two_waits_of_one_name_take_one_signal_each_the_older_wait_first(worker):
