@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,8 @@ from runtime.timetables import Scheduled
 from tools import registry
 
 GraphFunction = Callable[[], Graph]
+PARTS = re.compile(r"(\d+)")
+ON_CODE_CHANGE = ("block", "warn", "allow")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Agent:
     tools: grants.Rules = field(default_factory=dict)
     models: grants.Rules = field(default_factory=dict)
     schedule: Scheduled | None = None
+    on_code_change: str | None = None
+    """What happens to jobs whose step functions change under them: block, warn or allow."""
 
     @property
     def description(self) -> str:
@@ -67,8 +72,17 @@ class StepFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
+    @cached_property
+    def digest(self) -> str:
+        """Of its source, and of the helpers that it leads to: see `runtime.code`."""
+        from runtime import code  # looks at what is registered here
+
+        return code.digest(self.function)
+
 
 _agents: dict[str, Agent] = {}
+"""By name: the version that new jobs get."""
+_versions: dict[tuple[str, str], Agent] = {}
 _functions: dict[str, StepFunction] = {}
 
 
@@ -84,10 +98,12 @@ def agent(
     tools: grants.Rules | None = None,
     models: grants.Rules | None = None,
     schedule: Scheduled | None = None,
+    on_code_change: str | None = None,
 ) -> Callable[[GraphFunction], GraphFunction]:
     """Register a function that builds an agent's graph.
 
-    Raise the version with every change that running jobs must not see; a job keeps the graph it began with.
+    Several versions of a name may be registered: new jobs get the highest, and a job keeps the graph it began with.
+    `on_code_change` says what happens to jobs whose step functions change: see docs/versioning.md.
     `queue`, `priority` and `requires` are for jobs that are submitted without, and for nodes that say nothing else.
     `tools` and `models` say what it may call, `policy` says how failures of its steps are answered, where a
     node does not say it: see docs/policies.md. `timeout` is how long a job may work in all, in seconds, as a
@@ -103,21 +119,17 @@ def agent(
     if priority is not None and (wrong := fields.PRIORITY.check(priority)):
         raise InputInvalid(f"priority of agent {name!r}", wrong)
     limit = None if timeout is None else seconds(timeout)
+    if on_code_change not in (None, *ON_CODE_CHANGE):
+        raise InputInvalid(f"on_code_change of agent {name!r}", f"must be one of {', '.join(ON_CODE_CHANGE)}")
 
     def register(function: GraphFunction) -> GraphFunction:
-        _agents[name] = Agent(
-            name,
-            version,
-            function,
-            queue,
-            priority,
-            tuple(requires),
-            policy,
-            limit,
-            granted_tools,
-            granted_models,
-            schedule,
-        )
+        declared = Agent(
+            name, version, function, queue, priority, tuple(requires), policy, limit,
+            tools=granted_tools, models=granted_models, schedule=schedule, on_code_change=on_code_change,
+        )  # fmt: skip
+        _versions[name, version] = declared
+        if name not in _agents or _order(version) >= _order(_agents[name].version):
+            _agents[name] = declared
         return function
 
     return register
@@ -153,6 +165,22 @@ def get(name: str) -> Agent:
         raise AgentNotFound(name, sorted(_agents)) from None
 
 
+def versions(name: str) -> list[str]:
+    """The versions of an agent that are registered here, the one that new jobs get last."""
+    return sorted((version for known, version in _versions if known == name), key=_order)
+
+
+def on_code_change(name: str, version: str) -> str:
+    """What a job's version of an agent says of changed code, else any version, else the settings."""
+    found = _versions.get((name, version)) or _agents.get(name)
+    return (found.on_code_change if found else None) or settings().on_code_change
+
+
+def _order(version: str) -> list[tuple[bool, int, str]]:
+    """Numbers in a version count as numbers: 1.10 comes after 1.9."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in PARTS.split(version)]
+
+
 def policy_of(name: str) -> Mapping[str, Any] | None:
     """What an agent says of failures; of one that is not registered here, and of graphs without one, nothing."""
     found = _agents.get(name)
@@ -172,6 +200,11 @@ def registered() -> dict[str, Agent]:
 
 def functions() -> dict[str, StepFunction]:
     return dict(_functions)
+
+
+def functions_here() -> Mapping[str, StepFunction]:
+    """The registry itself, to look into."""
+    return _functions
 
 
 def function(name: str) -> StepFunction:

@@ -18,7 +18,7 @@ from django.db import transaction
 from runtime.clock import DatabaseNow, database_now
 from runtime.exceptions import AetherisError, BulkNotFound, InputInvalid, JobNotFound
 from runtime.graph import durations
-from runtime.models import BulkOperation, Job
+from runtime.models import BulkOperation, Job, Wait
 from runtime.models.bulk import BulkVerb
 from runtime.models.job import JobQuerySet
 from runtime.states import JobStatus
@@ -33,6 +33,7 @@ TAKES: Mapping[str, Callable[[JobQuerySet], JobQuerySet]] = {
     BulkVerb.PAUSE: lambda jobs: jobs.unfinished().filter(paused_at__isnull=True),
     BulkVerb.RESUME: lambda jobs: jobs.unfinished().filter(paused_at__isnull=False),
     BulkVerb.RETRY: lambda jobs: jobs.filter(status=JobStatus.FAILED),
+    BulkVerb.ADOPT: lambda jobs: jobs.unfinished().filter(pk__in=Wait.objects.for_code().values("job")),
 }
 """The jobs that can take a verb: a filter chooses among these. Jobs that are named are asked whatever they are."""
 

@@ -93,6 +93,10 @@ class Settings:
     """Dotted paths of what looks at step functions, in order. See docs/step-contract.md."""
     strict_steps: bool = False
     """Run no step function that breaks the step contract; `@step(strict=True)` says so of one."""
+    on_code_change: str = "warn"
+    """What happens to jobs whose step functions change under them: block, warn or allow. An agent may say its own."""
+    code_look_seconds: float = 5.0
+    """A step that is held for its code is looked at after this time, then after twice as long each time."""
     replay_seconds: float = 30.0
     """What one attempt may take when `replay --verify` runs it again."""
     narrative_events: int = 256

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from runtime import agents, blobs, clock, compensations, expressions, grants, ports
+from runtime import agents, blobs, clock, code, compensations, expressions, grants, ports
 from runtime.callees import ModelCallee, tool_callee
 from runtime.coroutines import Aside, beside_the_loop
 from runtime.invocations import Intent, Invocation, Settlement, settle_alone
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from runtime.exceptions import CallInDoubt, CallPending
     from runtime.models import Step
     from runtime.outcomes import Later, Waiting
+
+
+PATCHED = "patched:"
 
 
 class Context:
@@ -63,6 +66,8 @@ class Context:
         """Whether a call's outcome is written when it is known, or with the step's record."""
         self._ridden = ridden
         self._ordinals: Counter[str] = Counter()
+        self._asked: set[str] = set()
+        self._patches: dict[str, bool] = {}
         self._recorded: dict[tuple[str, int], Any] | None = None
         self._deadline = time.monotonic() + step.timeout
         self._cancelled = threading.Event()
@@ -151,6 +156,27 @@ class Context:
             self.fresh_effects.append({"name": name, "ordinal": ordinal, "value": value})
         return recorded[name, ordinal]
 
+    def patched(self, name: str) -> bool:
+        """Whether the step takes the new side of a change: False where an earlier attempt went by without it.
+
+        Decided once and recorded, so that every later attempt takes the same side. See docs/versioning.md.
+        """
+        if name not in self._patches:
+            self._patches[name] = bool(self.record(PATCHED + name, lambda: not self._went_by()))
+        return self._patches[name]
+
+    def _went_by(self) -> bool:
+        """Whether an earlier attempt of other code got beyond this point."""
+        function = self.step.config.get("function", "")
+        began = self.step.job.code.get(function)
+        if self.step.attempt == 1 or began is None or code.digest_here(function) == began:
+            return False
+        values = any(ordinal >= self._ordinals[f"effect:{name}"] for name, ordinal in self._load_recorded())
+        read = self.step.ledger.values_list("call", flat=True)
+        return (
+            values or self.resume is not None or bool(set(wait_out(lambda: list(read.all()))) - self._asked)
+        )
+
     @beside_the_loop
     def http(
         self,
@@ -208,6 +234,7 @@ class Context:
 
     def _intent(self, call: str, callee: Any, arguments: Any) -> Intent:
         self._flush_effects()
+        self._asked.add(call)
         step = self.step
         intent = Intent.make(step.tenant, step.job_id, step.pk, step.key, call, callee, arguments)
         if step.kind == compensations.KIND:

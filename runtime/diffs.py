@@ -9,8 +9,9 @@ from typing import Any
 from runtime import blobs
 from runtime.chain import canonical
 from runtime.exceptions import InputInvalid
-from runtime.fold import JobState, state_at
+from runtime.fold import JobState
 from runtime.models import EventPart, Job
+from runtime.snapshots import state_at
 
 Pair = list[Any]
 """What it was, and what it is; None where there was none."""

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from runtime.fold import state_at
+from runtime import snapshots
 from runtime.models import Job
 from runtime.sql import HERE
 
@@ -76,8 +76,8 @@ def _compare_with_fold(job_ids: Collection[UUID] | None) -> Iterator[Finding]:
 
 def differences(job: Job) -> list[str]:
     """Where a job's rows are not the fold of its events. Meant for a job at rest: it reads in several statements."""
-    state = state_at(job, job.seq)
-    found = []
+    state, wrong = snapshots.afresh(job, job.seq)
+    found = [f"the snapshot after event {seq} is not what the events say: delete it" for seq in wrong]
     if job.status != state.status:
         found.append(f"job is {job.status}, its events say {state.status}")
     rows = job.steps.values_list("key", "status", "attempt", "failures", "waiting_for")

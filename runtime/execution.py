@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from django.db import DataError, IntegrityError
 
-from runtime import agents, blobs, compensations, endings, grants, nodes, policies
+from runtime import agents, blobs, code, compensations, endings, grants, nodes, policies
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -148,6 +148,8 @@ def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome
     bindings = {name: value for name, value in run.bindings.items() if name not in step.refs}
     context = Context(step, {}, ridden=run.ridden, bindings=bindings)
     bind(context)
+    if (wait := code.held(run.job, step, context)) is not None:
+        return context, wait
     try:
         node = nodes.get(step.kind)
         context.settle_at_once = not node.settles_with_record

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from typing import Any
 
 from runtime.graph import Plan, PlannedEdge, TaskGraph
 from runtime.states import JOB_FINISHED, STEP_FINISHED, JobStatus, StepStatus
-
-if TYPE_CHECKING:
-    from runtime.models import Job
 
 Header = dict[str, Any]
 
@@ -113,35 +110,57 @@ class JobState:
 
 def fold(headers: Iterable[Header], graph_of: Callable[[str], TaskGraph]) -> JobState:
     """Fold event headers, in order, into a state. `graph_of` answers the graph of a digest."""
-    folding = _Folding(graph_of)
+    folding = Folding(graph_of)
     for header in headers:
         folding.apply(header)
     folding.derive_status()
     return folding.state
 
 
-def state_at(job: Job, seq: int | None = None) -> JobState:
-    """The state of a job after event `seq`, or after its last one. Reads rows and runs no code of the job."""
-    from runtime.models import Blob  # the fold itself needs no database
-
-    events = job.events.order_by("seq")
-    if seq is not None:
-        events = events.filter(seq__lte=seq)
-
-    def graph_of(digest: str) -> TaskGraph:
-        blob = Blob.objects.values_list("value", flat=True).get(tenant=job.tenant, digest=digest)
-        return TaskGraph.recorded(blob)
-
-    return fold((event.as_header() for event in events.only("header").iterator()), cache(graph_of))
-
-
-class _Folding:
+class Folding:
     def __init__(self, graph_of: Callable[[str], TaskGraph]) -> None:
         self.state = JobState()
         self._graph_of = graph_of
         self._expansions: dict[str, Expansion] = {}
         self._has_parents: set[str] = set()
         self._children: dict[str, list[PlannedEdge]] = defaultdict(list)
+
+    def frozen(self) -> dict[str, Any]:
+        """Everything that the events that follow may need, as JSON: the counterpart of `thawed`."""
+        scopes = [scope for expansion in self._expansions.values() for scope in expansion.scopes]
+        places = {id(scope): place for place, scope in enumerate(scopes)}
+        return {
+            "job": {
+                each.name: getattr(self.state, each.name) for each in fields(JobState) if each.name != "steps"
+            },
+            "steps": {
+                key: [*_row(step)[:-1], None if step.scope is None else places[id(step.scope)]]
+                for key, step in self.state.steps.items()
+            },
+            "scopes": [_row(scope) for scope in scopes],
+            "expansions": {
+                owner: [len(each.scopes), *_row(each)[1:]] for owner, each in self._expansions.items()
+            },
+            "children": {
+                key: [(edge.child_key, edge.when) for edge in edges]
+                for key, edges in self._children.items()
+                if edges
+            },
+        }
+
+    @classmethod
+    def thawed(cls, frozen: dict[str, Any], graph_of: Callable[[str], TaskGraph]) -> Folding:
+        folding = cls(graph_of)
+        scopes = [ScopeState(*row) for row in frozen["scopes"]]
+        steps = {key: _step_of(row, scopes) for key, row in frozen["steps"].items()}
+        folding.state = JobState(**frozen["job"], steps=steps)
+        ordered = iter(scopes)
+        for owner, (count, *rest) in frozen["expansions"].items():
+            folding._expansions[owner] = Expansion(list(islice(ordered, count)), *rest)
+        for parent, edges in frozen["children"].items():
+            folding._children[parent] = [PlannedEdge(parent, child, when) for child, when in edges]
+            folding._has_parents.update(child for child, _ in edges)
+        return folding
 
     def apply(self, header: Header) -> None:
         self.state.seq = header["seq"]
@@ -381,6 +400,16 @@ class _Folding:
             self.state.status = JobStatus.RUNNING
 
 
+def _row(value: Any) -> list[Any]:
+    return [getattr(value, each.name) for each in fields(value)]
+
+
+def _step_of(row: list[Any], scopes: list[ScopeState]) -> StepState:
+    step = StepState(*row)
+    step.scope = None if row[-1] is None else scopes[row[-1]]
+    return step
+
+
 def _is_taken(when: str | None, parent: StepState) -> bool:
     if parent.status == StepStatus.COMPLETED:
         return when is None or when == parent.branch
@@ -393,26 +422,26 @@ def _is_released(child: StepState) -> bool:
     return child.taken >= child.join_needed
 
 
-_HANDLERS: dict[str, Callable[[_Folding, Header], None]] = {
-    "plan_recorded": _Folding.plan,
-    "step_claimed": _Folding.claim,
-    "step_completed": _Folding.complete,
-    "step_failed": _Folding.fail,
-    "step_skipped": _Folding.skip,
-    "step_cancelled": _Folding.cancel_step,
-    "step_retried": _Folding.again,
-    "step_rescued": _Folding.again,
-    "step_timed_out": _Folding.again,
-    "step_parked": _Folding.park,
-    "step_resumed": _Folding.resume,
-    "compensation_planned": _Folding.compensate,
-    "operator_acted": _Folding.operate,
-    "job_reopened": _Folding.reopen,
-    "job_forked": _Folding.fork,
-    "job_timed_out": _Folding.time_out_job,
-    "job_paused": _Folding.pause,
-    "job_resumed": _Folding.pause,
-    "job_completed": _Folding.end,
-    "job_failed": _Folding.end,
-    "job_cancelled": _Folding.end,
+_HANDLERS: dict[str, Callable[[Folding, Header], None]] = {
+    "plan_recorded": Folding.plan,
+    "step_claimed": Folding.claim,
+    "step_completed": Folding.complete,
+    "step_failed": Folding.fail,
+    "step_skipped": Folding.skip,
+    "step_cancelled": Folding.cancel_step,
+    "step_retried": Folding.again,
+    "step_rescued": Folding.again,
+    "step_timed_out": Folding.again,
+    "step_parked": Folding.park,
+    "step_resumed": Folding.resume,
+    "compensation_planned": Folding.compensate,
+    "operator_acted": Folding.operate,
+    "job_reopened": Folding.reopen,
+    "job_forked": Folding.fork,
+    "job_timed_out": Folding.time_out_job,
+    "job_paused": Folding.pause,
+    "job_resumed": Folding.pause,
+    "job_completed": Folding.end,
+    "job_failed": Folding.end,
+    "job_cancelled": Folding.end,
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents, chain, queues
+from runtime import agents, chain, code, queues
 from runtime.exceptions import IdempotencyConflict, InputInvalid
 from runtime.graph import TaskGraph, fields, seconds
 from runtime.models.base import new_id
@@ -109,6 +109,7 @@ def begin(
     identity = [request.agent, request.graph.digest if request.agent == AD_HOC else "", input]
     digest = hashlib.sha256(chain.canonical(identity)).hexdigest()
     job_id = new_id()
+    began = code.of_graph(request.graph)
     turn = Turn(job_id)
     turn.submit(
         {
@@ -125,11 +126,14 @@ def begin(
             "parent_step": parent.pk if parent else None,
             "on_parent_end": on_parent_end,
             "timeout": request.timeout,
+            "code": began,
         }
     )
     graph = request.graph
     turn.add_steps(request.rows.steps, request.rows.edges, {graph.digest: graph.to_json()})
     facts: dict[str, Any] = {"agent": request.agent, "agent_version": request.version, **(told or {})}
+    if began:
+        facts["code"] = [f"{name}@{digest}" for name, digest in began.items()]
     if request.timeout is not None:
         facts["timeout_ms"] = int(request.timeout * 1000)
     if deadline := columns.get("deadline"):

@@ -1,7 +1,7 @@
 """A checked graph, and the plan the database records for it."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from runtime import chain, strict_json
 from runtime.graph.checks import check
 from runtime.graph.durations import seconds
-from runtime.graph.kinds import Kind, outcome
+from runtime.graph.kinds import Kind, outcome, sub_graph
 from runtime.graph.limits import DEEPEST, LARGEST, Limits
 from runtime.graph.node_checks import Registered
 from runtime.graph.problems import GraphInvalid, Problem
@@ -110,6 +110,11 @@ class TaskGraph:
         return list(self._order)
 
     @cached_property
+    def functions(self) -> list[str]:
+        """The step functions that its nodes name, those of the graphs inside of nodes too."""
+        return sorted(set(_functions(self._data)))
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of the wire form: the same whatever the order of keys."""
         return hashlib.sha256(chain.canonical(self._data)).hexdigest()
@@ -131,6 +136,14 @@ class TaskGraph:
             parents[edge.child_key] += 1
         steps = [_step(nodes[key], parents[key], self._references[key]) for key in self._order]
         return Plan(steps, edges, self.result, self.digest)
+
+
+def _functions(graph: Mapping[str, Any]) -> Iterator[str]:
+    for node in graph["nodes"]:
+        if isinstance(name := node.get("function"), str):
+            yield name
+        if body := sub_graph(node):
+            yield from _functions(body)
 
 
 def _step(node: dict[str, Any], parents: int, references: set[str]) -> PlannedStep:

@@ -9,6 +9,7 @@ from runtime.models.ledger import LedgerEntry
 from runtime.models.schedule import Schedule
 from runtime.models.scope import Scope
 from runtime.models.signal import Signal, Wait
+from runtime.models.snapshot import Snapshot
 from runtime.models.step import Edge, Step
 from runtime.models.webhook import Webhook
 from runtime.models.worker import Worker
@@ -27,6 +28,7 @@ __all__ = [
     "Schedule",
     "Scope",
     "Signal",
+    "Snapshot",
     "Step",
     "Wait",
     "Webhook",

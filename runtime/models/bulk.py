@@ -14,6 +14,7 @@ class BulkVerb(models.TextChoices):
     PAUSE = "pause"
     RESUME = "resume"
     RETRY = "retry"
+    ADOPT = "adopt"
 
 
 class BulkOperation(models.Model):

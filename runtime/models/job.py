@@ -113,6 +113,8 @@ class Job(models.Model):
     agent = models.CharField(max_length=200)
     agent_version = models.CharField(max_length=100)
     graph_digest = models.CharField(max_length=64)
+    code = models.JSONField(default=dict)
+    """The digests of the step functions that it began with, by name."""
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.PENDING)
     input = PayloadField(null=True)
     result = PayloadField(null=True)
@@ -270,6 +272,20 @@ class Job(models.Model):
             self._act("reopen", "job_reopened", by, why)
         except JobFinished as refused:
             raise RetryRefused(self.pk, refused.status) from refused
+
+    def adopt(self, *, by: str = "", why: str = "") -> None:
+        """Go on with the code that this process has, where steps are held for that which the job began with."""
+        from runtime import code  # looks at what is registered here
+
+        check(why, "why")
+        now = {name: code.digest_here(name) or began for name, began in self.code.items()}
+        with self.turn() as turn:
+            facts = {"verb": "adopt", "code": [f"{name}@{digest}" for name, digest in sorted(now.items())]}
+            parts = [part("operator", {"by": by, "why": why})]
+            turn.job("adopt", "operator_acted", data=facts, parts=parts, code=now)
+            for step in self.steps.filter(status="waiting", waiting_for__startswith="code:"):
+                turn.resume(step, {"outcome": "resolved"}, waiting_for=step.waiting_for, optional=True)
+        self.refresh_from_db()
 
     def fork(self, step_key: str, **changes: Any) -> Job:
         """A new job from a step on, with the history before it. See `runtime.forks.fork`."""

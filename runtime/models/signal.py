@@ -68,6 +68,10 @@ class WaitQuerySet(models.QuerySet["Wait"]):
     def approvals(self) -> WaitQuerySet:
         return self.open().filter(kind="approval")
 
+    def for_code(self) -> WaitQuerySet:
+        """Open waits of steps that are held for the code that their jobs began with."""
+        return self.filter(kind="code", closed_at__isnull=True)
+
     def for_list(self) -> WaitQuerySet:
         """Waits with their jobs, which come without payloads."""
         return self.select_related("job").defer(*(f"job__{name}" for name in job.NOT_LISTED))
@@ -83,7 +87,7 @@ class Wait(models.Model):
     step_key = models.CharField(max_length=255)
     attempt = models.IntegerField()
     kind = models.CharField(max_length=10)
-    """signal, approval, subjob, timer, scopes, call, unknown or refused."""
+    """signal, approval, subjob, timer, scopes, call, code, unknown or refused."""
     name = models.CharField(max_length=255)
     for_call = models.CharField(max_length=220, default="", blank=True)
     """The call, `name#generation`, that an approval is about, where it is not the step itself."""
@@ -133,11 +137,12 @@ class Wait(models.Model):
         facts = {"wait": self.kind, "name": self.name}
         turn.event("timer_fired", step=self.step_key, attempt=self.attempt, data=facts)
         step = Step(pk=self.step_id, key=self.step_key)
+        # A step that was held for its code, too, runs with what had woken it before.
         is_call = self.kind == "call"
         turn.resume(
             step,
             {"outcome": "poll_due" if is_call else "timed_out"},
             waiting_for=f"{self.kind}:{self.name}",
-            keep=is_call or bool(self.for_call),
+            keep=is_call or self.kind == "code" or bool(self.for_call),
         )
         return turn

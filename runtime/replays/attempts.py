@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from runtime import compensations, endings, nodes
+from runtime import blobs, compensations, endings, nodes
 from runtime.chain import canonical
 from runtime.contract import ContractViolated
 from runtime.contract.guard import Guard
@@ -126,9 +126,14 @@ def _compare_subjob(record: Record, attempt: Attempt, step: Step, names: dict[st
     if child is None:
         raise Diverged("subjob", f"a job of {step.config['agent']}", "no job")
     given = expressions.evaluate(step.config.get("input"), names)
-    _expect("subjob", f"{step.config['agent']} {_json(child.input)}", f"{child.agent} {_json(given)}")
+    started = blobs.whole(child.tenant, child.input)
+    _expect("subjob", f"{step.config['agent']} {_json(started)}", f"{child.agent} {_json(given)}")
     if attempt.ending == "step_completed":
-        _expect("result", _json(record.value(attempt.ended, "output")), _json(child.result))
+        _expect(
+            "result",
+            _json(record.value(attempt.ended, "output")),
+            _json(blobs.whole(child.tenant, child.result)),
+        )
 
 
 def _expect(what: str, expected: str, got: str) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import tools
 from runtime.chain import canonical
-from runtime.context import Context
+from runtime.context import PATCHED, Context
 from runtime.contract.guard import Guard
 from runtime.contract.recording import as_stored
-from runtime.exceptions import CallInDoubt, CallRefused, Permanent
+from runtime.exceptions import CallAbandoned, CallInDoubt, CallRefused
 from runtime.invocations import LONGEST_NAME
-from runtime.replays.record import Effect
-from runtime.replays.report import Diverged, Withheld, cut
+from runtime.replays.record import CALL, VALUE, Effect
+from runtime.replays.report import Diverged, LeftOut, Withheld, cut
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ END = "its end"
 ANSWER_PARTS = ("tool.result", "output")
 ARGUMENT_PARTS = ("tool.arguments", "llm.messages")
 HAPPENED = ("committed", "compensated")
+NOT_MADE = ("reserved", "denied", "cancelled")
+"""Calls that a policy or a person did not let the step make: who, and why, is not among its effects."""
 
 
 class ReplayContext(Context):
@@ -39,11 +41,11 @@ class ReplayContext(Context):
         guard: Guard,
     ) -> None:
         super().__init__(step, names, bindings=bindings)
-        self.fault: Diverged | Withheld | None = None
+        self.fault: Diverged | LeftOut | None = None
         """What ends the replay, whether or not the step caught it."""
         self.injected = 0
         self._effects = {effect.key: effect for effect in effects}
-        self._open = [effect for effect in effects if effect.attempt == step.attempt]
+        self._open = [one for one in effects if one.attempt == step.attempt and not _is_patch(one)]
         """What this attempt did itself, in its order, as far as it has not been repeated."""
         self._values = values
         self._guard = guard
@@ -64,8 +66,13 @@ class ReplayContext(Context):
             check_text(name, f"{self.step.key} name of a recorded value", 200)
             ordinal = self._ordinals[f"effect:{name}"]
             self._ordinals[f"effect:{name}"] += 1
-            effect = self._next(("value", name, ordinal), f"value {name}")
+            effect = self._next((VALUE, name, ordinal), f"value {name}")
             return as_stored(self._value(effect.event, "effects")[effect.position])
+
+    def patched(self, name: str) -> bool:
+        """What was recorded before the step had the marker takes the old side."""
+        effect = self._effects.get((VALUE, PATCHED + name, 0))
+        return effect is not None and bool(self._value(effect.event, "effects")[effect.position])
 
     def wait(self, seconds: float) -> bool:
         """No time passes."""
@@ -81,7 +88,9 @@ class ReplayContext(Context):
         check_text(callee, f"{self.step.key} name of a {'llm' if kind == 'model' else kind}", LONGEST_NAME)
         check(arguments, f"{self.step.key}.inputs")
         asked = f"{kind} {call}({_text(arguments)})"
-        effect = self._next((kind, call, 0), asked)
+        effect = self._next((CALL, call, 0), asked)
+        if effect.state in NOT_MADE:
+            self._end(LeftOut(f"Call {call!r} was not allowed.", "not allowed"))
         self._compare(effect, callee, arguments, asked)
         if effect.attempt == self.step.attempt:
             self.calls_sent += 1
@@ -92,14 +101,14 @@ class ReplayContext(Context):
         if effect.callee != callee:
             self._diverge(f"{effect} of {effect.callee}", f"{effect} of {callee}")
         if canonical(recorded) != canonical(arguments):
-            self._diverge(f"{effect}({_text(recorded)})", asked)
+            self._diverge(f"{asked.partition('(')[0]}({_text(recorded)})", asked)
 
     def _outcome(self, effect: Effect) -> Any:
         call = effect.key[1]
         if effect.state in HAPPENED:
             return as_stored(self._value(effect.answer, *ANSWER_PARTS))
         if effect.state == "abandoned":
-            raise Permanent(f"Call {call!r} of step {self.step.key!r} was abandoned by a person.")
+            raise CallAbandoned(self.step.key, call)
         if effect.state in ("refused", "failed"):
             raise CallRefused(effect.callee, self._value(effect.answer, "error"))
         raise CallInDoubt(self.step.key, call, f"it was {effect.state}")
@@ -122,13 +131,18 @@ class ReplayContext(Context):
     def _diverge(self, expected: str, got: str) -> NoReturn:
         self._end(Diverged("effect", expected, got))
 
-    def _end(self, fault: Diverged | Withheld) -> NoReturn:
+    def _end(self, fault: Diverged | LeftOut) -> NoReturn:
         self.fault = self.fault or fault
         raise self.fault
 
     def _intent(self, call: str, callee: Any, arguments: Any) -> NoReturn:
         """What would go through the ledger in a way that this context does not know."""
         self._diverge(END, f"call {call}")
+
+
+def _is_patch(effect: Effect) -> bool:
+    """Markers may go when nobody needs them any more: not to meet one is no divergence."""
+    return effect.key[0] == VALUE and effect.key[1].startswith(PATCHED)
 
 
 def _text(value: Any) -> str:

@@ -16,7 +16,8 @@ from runtime.replays.report import Withheld
 
 PAGE = 1000
 EffectKey = tuple[str, str, int]
-"""Kind (tool, model, value), name, ordinal."""
+"""Kind (call or value), name, ordinal."""
+CALL, VALUE = "call", "value"
 
 
 @dataclass
@@ -71,7 +72,8 @@ class _Line:
     claimed: int = 0
     resume: Resume | None = None
     has_expanded: bool = False
-    timed_out: bool = False
+    keeps: bool = False
+    """It waits because of a call or of its code: what had woken it before stays."""
     plan: dict[str, Any] | None = None
     last: str = ""
     effects: dict[EffectKey, Effect] = field(default_factory=dict)
@@ -87,6 +89,9 @@ class Record:
         self.graphs: dict[str, int] = {}
         """Digest of a graph → the event that recorded it."""
         self._copied: dict[str, Any] | None = None
+        waits = job.waits.exclude(for_call="").values_list("step_key", "attempt")
+        self._for_calls = set(waits)
+        """Step and attempt that waited until somebody allowed a call."""
         self._lines: dict[str, _Line] = {}
         self._digests: dict[str, int] = {}
         self._signals: dict[str, int] = {}
@@ -140,6 +145,7 @@ class Record:
         if not self._is_ending(header):
             return None
         line.last = kind
+        line.keeps = kind == "step_parked" and not self._is_decided(header)
         ended = self._ended(line, header) if self._is_decided(header) else None
         line.plan = None
         return ended
@@ -180,10 +186,10 @@ class Record:
 
     def _resumed(self, line: _Line, header: dict[str, Any]) -> None:
         outcome = header["data"]["outcome"]
-        if outcome == "signalled":
-            line.resume = Resume(outcome, self._signals[header["causes"][0]])
-        elif outcome != "resolved":
-            line.resume = Resume(outcome)
+        if line.keeps:
+            return
+        signal = self._signals[header["causes"][0]] if outcome == "signalled" else None
+        line.resume = Resume(outcome, signal)
 
     def _completed(self, line: _Line, header: dict[str, Any]) -> None:
         self.outputs[header["step"]] = header["seq"]
@@ -195,22 +201,26 @@ class Record:
     def _drawn(self, line: _Line, header: dict[str, Any]) -> None:
         for position, told in enumerate(header["data"]["effects"]):
             name, _, ordinal = told.rpartition("#")
-            key = ("value", name, int(ordinal))
+            key = (VALUE, name, int(ordinal))
             line.effects.setdefault(key, Effect(key, header["attempt"], header["seq"], position))
 
     def _called(self, line: _Line, header: dict[str, Any]) -> None:
         """Of several generations of a call the last one counts."""
-        data, call = header["data"], header["data"]["call"]
-        kind = "model" if ("model", call, 0) in line.effects or header["type"] == "model_called" else "tool"
-        key = (kind, call, 0)
-        if data["entry"] == "started":
-            # Made anew, its place is where it was made last.
-            line.effects.pop(key, None)
-            line.effects[key] = Effect(
-                key, header["attempt"], header["seq"], data["generation"], data["name"], "started"
-            )
+        data, key = header["data"], (CALL, header["data"]["call"], 0)
+        if data["entry"] in ("started", "reserved"):
+            self._begun(line, header, data["generation"], data["entry"])
         elif key in line.effects and data["generation"] == line.effects[key].position:
             line.effects[key].state, line.effects[key].answer = data["entry"], header["seq"]
+
+    def _denied(self, line: _Line, header: dict[str, Any]) -> None:
+        self._begun(line, header, 0, "denied")
+
+    def _begun(self, line: _Line, header: dict[str, Any], generation: int, state: str) -> None:
+        key = (CALL, header["data"]["call"], 0)
+        line.effects.pop(key, None)  # made anew, its place is where it was made last
+        line.effects[key] = Effect(
+            key, header["attempt"], header["seq"], generation, header["data"]["name"], state
+        )
 
     def _is_ending(self, header: dict[str, Any]) -> bool:
         kind = header["type"]
@@ -221,7 +231,10 @@ class Record:
         return (
             header["type"] in ENDINGS
             and "worker" in header
-            and header["data"].get("wait") not in ("unknown", "code")
+            and header["data"].get("wait") not in ("unknown", "call", "code")
+            and (
+                header["type"] != "step_parked" or (header["step"], header["attempt"]) not in self._for_calls
+            )
         )
 
     def _ended(self, line: _Line, header: dict[str, Any]) -> Attempt:
@@ -249,6 +262,7 @@ _HANDLERS: dict[str, Callable[[Record, _Line, dict[str, Any]], None]] = {
     "step_completed": Record._completed,
     "plan_recorded": Record._planned,
     "effect_recorded": Record._drawn,
+    "tool_denied": Record._denied,
 }
 
 

@@ -43,11 +43,19 @@ class Diverged(AetherisError):
         self.what, self.expected, self.got = what, cut(expected), cut(got)
 
 
-class Withheld(AetherisError):
-    """A payload that a step needs was erased: the step cannot be run again."""
+class LeftOut(AetherisError):
+    """An attempt that cannot be run again; `reason` is one word."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Withheld(LeftOut):
+    """A payload that a step needs was erased."""
 
     def __init__(self, seq: int, name: str) -> None:
-        super().__init__(f"Part {name!r} of event {seq} is withheld.")
+        super().__init__(f"Part {name!r} of event {seq} is withheld.", "withheld")
 
 
 @dataclass

@@ -5,6 +5,8 @@ No tool, model or request is executed and no row is written; the first thing tha
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,20 +16,24 @@ from runtime.conf import settings
 from runtime.models import Event, EventPart, Job
 from runtime.replays.attempts import run_again
 from runtime.replays.record import Record
-from runtime.replays.report import Diverged, Divergence, Verification, Withheld
+from runtime.replays.report import Diverged, Divergence, LeftOut, Verification
 
 PAGE = 500
 
 
-def verify(job: Job, *, seconds: float | None = None) -> Verification:
-    """Verify a job and its subjobs. Each attempt may take `seconds`; by default `REPLAY_SECONDS` of the settings."""
+def verify(job: Job, *, seconds: float | None = None, within: float = math.inf) -> Verification:
+    """Verify a job and its subjobs. Each attempt may take `seconds`; by default `REPLAY_SECONDS` of the settings.
+
+    What cannot be begun `within` so many seconds in all is left out, and counted as `late`.
+    """
+    until = time.monotonic() + within
     seconds = settings().replay_seconds if seconds is None else seconds
     found = Verification(job.pk, events=job.seq, faults=chain_faults(job))
     if not found.faults:
-        _run_attempts(job, found, seconds)
+        _run_attempts(job, found, seconds, until)
     if found.is_good:
         for child in Job.objects.filter(parent_step__job=job).order_by("id").iterator():
-            found.subjobs.append(verify(child, seconds=seconds))
+            found.subjobs.append(verify(child, seconds=seconds, within=until - time.monotonic()))
             if not found.is_good:
                 break
     return found
@@ -58,6 +64,7 @@ class _Parts(Mapping[int, list[chain.Part]]):
 
     def __init__(self, job: Job) -> None:
         self._tenant = job.tenant
+        self._job = job
         self._rows = EventPart.objects.filter(job=job, seq__lte=job.seq)
         self._seqs = list(self._rows.order_by("seq").values_list("seq", flat=True).distinct())
         self._page: dict[int, list[chain.Part]] = {}
@@ -84,13 +91,15 @@ class _Parts(Mapping[int, list[chain.Part]]):
         self._page = dict(page)
 
 
-def _run_attempts(job: Job, found: Verification, seconds: float) -> None:
+def _run_attempts(job: Job, found: Verification, seconds: float, until: float) -> None:
     record = Record(job)
     for attempt in record.attempts():
         try:
+            if time.monotonic() > until:
+                raise LeftOut("The time for all attempts is over.", "late")
             effects = run_again(record, attempt, seconds)
-        except Withheld:
-            found.left_out["withheld"] += 1
+        except LeftOut as left_out:
+            found.left_out[left_out.reason] += 1
         except Diverged as fault:
             found.divergence = Divergence(
                 job.pk, attempt.step, attempt.number, attempt.ended, fault.what, fault.expected, fault.got

@@ -101,7 +101,7 @@ BEGIN
     INTO v FROM aetheris_step s WHERE s.id = p_step;
   IF p_with_job THEN
     v := v || (SELECT jsonb_build_object('job', jsonb_build_object('id', j.id, 'tenant', j.tenant, 'agent', j.agent,
-        'agent_version', j.agent_version, 'input', j.input, 'result_template', j.result_template),
+        'agent_version', j.agent_version, 'code', j.code, 'input', j.input, 'result_template', j.result_template),
         'results', (SELECT coalesce(jsonb_object_agg(u.key, u.result), '{}') FROM aetheris_step u
           WHERE u.job_id = j.id AND u.key IN (SELECT value FROM jsonb_each_text(v -> 'refs'))))
       FROM aetheris_job j WHERE j.id = (v ->> 'job_id')::uuid);
@@ -311,16 +311,16 @@ BEGIN
     INSERT INTO aetheris_job (id, tenant, agent, agent_version, graph_digest, status, input, result_template,
         idempotency_key, request_digest, submitted_by, queue, priority, requires, created_at, last_event_at, seq, head,
         ready_steps, running_steps, waiting_steps, unfinished_steps, parent_step_id, on_parent_end, timeout, work_left, deadline_at, compensate,
-        depth, total_steps)
+        depth, total_steps, code)
       SELECT s.id, s.tenant, s.agent, s.agent_version, s.graph_digest, 'pending', s.input, s.result_template,
         s.idempotency_key, decode(s.request_digest, 'hex'), s.submitted_by, s.queue, s.priority, coalesce(s.requires, '{}'), aetheris_now(),
         aetheris_now(), 0, decode(repeat('00', 32), 'hex'), 0, 0, 0, 0,
         s.parent_step, coalesce(s.on_parent_end, ''), s.timeout, s.timeout, s.deadline, s.compensate,
-        s.depth, 0
+        s.depth, 0, coalesce(s.code, '{}')
       FROM jsonb_to_record(turn -> 'submit') AS s(id uuid, tenant text, agent text, agent_version text, graph_digest text,
         input jsonb, result_template jsonb, idempotency_key text, request_digest text, submitted_by text, queue text,
         priority int, requires text[], parent_step bigint, on_parent_end text, timeout float8, deadline timestamptz, compensate text,
-        depth int)
+        depth int, code jsonb)
       ON CONFLICT (tenant, idempotency_key) DO NOTHING
       RETURNING * INTO job;
     IF job.id IS NULL THEN
@@ -455,7 +455,7 @@ BEGIN
           ready_at = CASE WHEN v_to = 'ready' THEN now_at ELSE s.ready_at END,
           waiting_for = CASE WHEN v_to = 'waiting' THEN op -> 'wait' ->> 'kind' || ':' || (op -> 'wait' ->> 'name') ELSE '' END,
           resume = CASE WHEN v_to = 'ready' THEN coalesce(op -> 'resume', s.resume) 
-            WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' NOT IN ('unknown', 'call') AND NOT op -> 'wait' ? 'for_call' THEN NULL ELSE s.resume END,
+            WHEN v_to = 'waiting' AND op -> 'wait' ->> 'kind' NOT IN ('unknown', 'call', 'code') AND NOT op -> 'wait' ? 'for_call' THEN NULL ELSE s.resume END,
           deadline_at = NULL,
           hint_after = NULL,
           hints = 0,
@@ -648,6 +648,8 @@ BEGIN
         END IF;
         job.ending_as := 'failed';
         job.error := op -> 'parts' -> 'error' -> 'value';
+      WHEN 'adopt' THEN
+        UPDATE aetheris_job SET code = op -> 'code' WHERE id = job.id;
       WHEN 'pause' THEN
         IF job.paused_at IS NOT NULL THEN CONTINUE; END IF;
         job.paused_at := now_at;

@@ -59,7 +59,13 @@ def place(value: Any) -> str:
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What a page declares is forgotten after it."""
-    known: list[dict[str, Any]] = [tools.registry._tools, agents._agents, agents._functions, kinds._kinds]
+    known: list[dict[Any, Any]] = [
+        tools.registry._tools,
+        agents._agents,
+        agents._versions,
+        agents._functions,
+        kinds._kinds,
+    ]
     kept = [dict(registry) for registry in known]
     yield
     for registry, before in zip(known, kept, strict=True):

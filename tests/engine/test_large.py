@@ -11,11 +11,11 @@ from django.db import connection
 
 from runtime import ports
 from runtime.execution import run_step
-from runtime.fold import state_at
 from runtime.graph import Graph
 from runtime.models import Event, Job, Step
 from runtime.ports import CrashPoint
 from runtime.resolution import resolve
+from runtime.snapshots import state_at
 from tests.agents_app.world import world
 from tests.engine.driving import crash_at, submit
 from tests.engine.driving import drive as drive_with

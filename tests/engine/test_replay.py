@@ -162,7 +162,7 @@ def test_a_parked_step_is_run_with_what_woke_it(drive):
 
     world.doings["it"] = asks_another
     found = divergence(job)
-    assert (found.attempt, found.what, found.expected) == (1, "effect", "tool notify")
+    assert (found.attempt, found.what, found.expected) == (1, "effect", "call notify")
 
 
 def test_what_a_failed_step_failed_of_is_compared(drive):
@@ -304,7 +304,7 @@ CORPUS = [
         "effect",
         "of charge",
     ),
-    ("another order", _twice, _swapped, "effect", "tool notify"),
+    ("another order", _twice, _swapped, "effect", "notify"),
     ("a caught divergence", _cautious, _cautious, "effect", "tool pay"),
     ("a value more", lambda c: 1, lambda c: c.random() and 1, "effect", "value random"),
     ("a value less", lambda c: c.random() and 1, lambda c: 1, "effect", "its end"),

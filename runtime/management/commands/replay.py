@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from rich.console import RenderableType
 
-from runtime import diffs, fold, replays
+from runtime import diffs, replays, snapshots
 from runtime.management import forking, replaying
 from runtime.management.base import JSON_HELP, AetherisCommand, add_job, named_job, value_of
 from runtime.models import Job
@@ -63,7 +63,7 @@ class Command(AetherisCommand):
 def _state(job: Job, to: int | None) -> dict[str, Any]:
     if to is not None and not 1 <= to <= job.seq:
         raise CommandError(f"Job {job.pk} has the events 1 to {job.seq}; there is no event {to}.")
-    return {"job": str(job.pk), "events": job.seq} | fold.state_at(job, to).as_json()
+    return {"job": str(job.pk), "events": job.seq} | snapshots.state_at(job, to).as_json()
 
 
 def _diff(job: Job, sides: str) -> dict[str, Any]:
