@@ -3,7 +3,6 @@
 import argparse
 import json
 import shlex
-import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,6 @@ SIZES = {"full": FULL, "quick": QUICK, "tiny": TINY}
 
 
 def main(arguments: list[str]) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # takes its servers and workers with it
     options = _parser().parse_args(arguments)
     slice_ = QUICK_SLICE if options.quick else ("all", "all", "full")
     systems_named = options.systems or slice_[0]

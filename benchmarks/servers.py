@@ -102,6 +102,7 @@ def _one(connection: "psycopg.Connection[Any]", query: LiteralString, given: lis
 @contextmanager
 def running(instance: str = "bench") -> Iterator[Servers]:
     """Both servers, durable as they are for a user, from here to the end of the block."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and workers end with the harness
     places = Places(instance=instance)
     places.prepare()
     lock = InstanceLock(places)
