@@ -39,18 +39,22 @@ class Diff:
         return told | ({"results": self.results, "calls": self.calls} if payloads else {})
 
 
-def between(job: Job, before: int, after: int) -> Diff:
+def between(job: Job, before: int, after: int, *, payloads: bool = True) -> Diff:
     """The states after two events of a job; 0 is before the first. Raises `InputInvalid` for an event that is not."""
     for path, seq in (("from", before), ("to", after)):
         if not 0 <= seq <= job.seq:
             raise InputInvalid(path, f"job {job.pk} has the events 1 to {job.seq}, not {seq}")
-    results = _differing(_results(job, before), _results(job, after))
+    # A step completes once, so what it answered is there on one side only.
+    came = _results(job, *sorted((before, after))) if payloads else {}
+    results = _differing({}, came) if before <= after else _differing(came, {})
     return _diff(state_at(job, before), state_at(job, after), results, {})
 
 
-def of_jobs(one: Job, other: Job) -> Diff:
+def of_jobs(one: Job, other: Job, *, payloads: bool = True) -> Diff:
     """Two jobs, each after its last event."""
-    results = _differing(_results(one, one.seq), _results(other, other.seq))
+    if not payloads:
+        return _diff(state_at(one), state_at(other), {}, {})
+    results = _differing(_results(one, 0, one.seq), _results(other, 0, other.seq))
     return _diff(state_at(one), state_at(other), results, _differing_calls(one, other))
 
 
@@ -81,13 +85,13 @@ def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Pair
     }
 
 
-def _results(job: Job, seq: int) -> dict[str, Any]:
-    """Step → result, of the steps that had completed: of a fork also what it took over."""
-    events = job.events.filter(type="step_completed", seq__lte=seq)
+def _results(job: Job, after: int, to: int) -> dict[str, Any]:
+    """Step → result, of the steps that completed in between: of a fork also what it took over as it began."""
+    events = job.events.filter(type="step_completed", seq__gt=after, seq__lte=to)
     keys = dict(events.values_list("seq", "step"))
     parts = EventPart.objects.filter(job=job, name="output", seq__in=keys).values_list("seq", "value")
     copied = job.steps.filter(status="completed", attempt=0).values_list("key", "result")
-    taken_over = dict(copied) if seq else {}
+    taken_over = dict(copied) if after == 0 < to else {}
     return blobs.all_whole(job.tenant, taken_over | {str(keys[number]): value for number, value in parts})
 
 

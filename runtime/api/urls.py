@@ -4,7 +4,7 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
 from runtime.api import docs
-from runtime.api.views import approvals, catalog, control, jobs, ledger, outside, schedules, stream
+from runtime.api.views import approvals, catalog, control, jobs, ledger, outside, past, schedules, stream
 
 app_name = "api"
 
@@ -24,6 +24,8 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/steps/<key:key>", jobs.OneStep.as_view(), name="step"),
     path("jobs/<uuid:job_id>/events", jobs.Events.as_view(), name="events"),
     path("jobs/<uuid:job_id>/stream", stream.Stream.as_view(), name="stream"),
+    path("jobs/<uuid:job_id>/state", past.State.as_view(), name="state"),
+    path("jobs/<uuid:job_id>/diff", past.Diff.as_view(), name="diff"),
     path("jobs/<uuid:job_id>/graph", jobs.JobGraph.as_view(), name="graph"),
     path("jobs/<uuid:job_id>/signals", jobs.Signals.as_view(), name="signals"),
     path("jobs/<uuid:job_id>/approvals/<key:step>", approvals.Decide.as_view(), name="decide"),
@@ -31,6 +33,7 @@ urlpatterns = [
     path("jobs/<uuid:job_id>/pause", jobs.Pause.as_view(), name="pause"),
     path("jobs/<uuid:job_id>/resume", jobs.Resume.as_view(), name="resume"),
     path("jobs/<uuid:job_id>/retry", jobs.Retry.as_view(), name="retry"),
+    path("jobs/<uuid:job_id>/adopt", jobs.Adopt.as_view(), name="adopt"),
     path("jobs/<uuid:job_id>/fork", control.Fork.as_view(), name="fork"),
     path("bulk", control.Bulk.as_view(), name="bulk"),
     path("bulk/<uuid:operation_id>", control.OneBulk.as_view(), name="one_bulk"),

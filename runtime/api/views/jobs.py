@@ -1,4 +1,4 @@
-"""Jobs: submit, list, look, signal, cancel, pause, resume, retry."""
+"""Jobs: submit, list, look, signal, cancel, pause, resume, retry, adopt."""
 
 from collections.abc import Callable
 from datetime import UTC
@@ -236,6 +236,15 @@ class Retry(Operate):
     def post(self, request: Request, job_id: UUID) -> Response:
         """Reopen a failed job from what failed; what completed stays, and no recorded effect is repeated."""
         return self.operate(request, job_id, Job.retry)
+
+
+class Adopt(Operate):
+    @extend_schema(
+        operation_id="jobs_adopt", request=serializers.OperateRequest, responses=serializers.JobSummary
+    )
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Go on with the code that this process has, where steps are held for that which the job began with."""
+        return self.operate(request, job_id, Job.adopt)
 
 
 def detail(user: Any, job: Job) -> dict[str, Any]:
