@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from uuid import UUID
 
 import structlog
 from django.db import connection
 
-from runtime import dispatch
-from runtime.turn import Turn, TurnAnswer
+from runtime.exceptions import JobFinished, StaleAttempt
+from runtime.turn import Turn, TurnAnswer, tell_after_commit
 
 logger = structlog.get_logger(__name__)
 
@@ -22,22 +21,19 @@ TOGETHER = 50
 """Turns in one transaction: each is a subtransaction, and of more than 64 PostgreSQL loses the cheap overview."""
 MOVED_ON = ("AE001", "AE003")
 """Somebody was first, perhaps another sweeper."""
+RESULT_NEEDED = "AE004"
+"""The turn ends its job, whose result must be evaluated first: it does that in a call of its own."""
 
 
 def commit(turns: Sequence[Turn]) -> int:
     """Commit the turns that can be; how many were. Raises `OperationalError` when PostgreSQL is away."""
     done = 0
-    released: list[tuple[int, str]] = []
     for first in range(0, len(turns), TOGETHER):
         some = turns[first : first + TOGETHER]
-        for turn, answer in zip(some, _send(some), strict=True):
-            if _is_done(turn, answer):
-                done += 1
-                released += answer.get("released") or ()
-                if answer.get("is_subjob"):
-                    _report(answer)
-    if released:
-        dispatch.hint_after_commit(released)
+        answers = list(zip(some, _send(some), strict=True))
+        together = [answer for turn, answer in answers if _is_done(turn, answer)]
+        tell_after_commit(together)
+        done += len(together) + sum(_alone(turn) for turn, answer in answers if _needs_more(answer))
     return done
 
 
@@ -50,14 +46,19 @@ def _send(turns: Sequence[Turn]) -> list[TurnAnswer]:
 
 
 def _is_done(turn: Turn, answer: TurnAnswer) -> bool:
-    if state := answer.get("refused"):
-        if state not in MOVED_ON:
-            logger.error("sweep_refused", job=str(turn.job_id), state=state, detail=answer["message"])
+    state = answer.get("refused")
+    if state is not None and state not in (*MOVED_ON, RESULT_NEEDED):
+        logger.error("sweep_refused", job=str(turn.job_id), state=state, detail=answer["message"])
+    return state is None and "held" not in answer
+
+
+def _needs_more(answer: TurnAnswer) -> bool:
+    return answer.get("refused") == RESULT_NEEDED
+
+
+def _alone(turn: Turn) -> bool:
+    try:
+        turn.commit()
+    except (StaleAttempt, JobFinished):
         return False
-    return "held" not in answer
-
-
-def _report(answer: TurnAnswer) -> None:
-    from runtime import subjobs  # reports through the models
-
-    subjobs.report_after_commit(UUID(answer["job"]))
+    return True

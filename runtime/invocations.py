@@ -254,10 +254,11 @@ class Invocation:
         return f"{self.context.step.pk}:{self.intent.name}"
 
     def _is_known(self) -> bool:
-        """Whether there is an entry: what is recorded needs no place, what is to be sent again takes it then."""
+        """Whether it has an entry: what is recorded needs no place, what is to be sent again takes it then."""
         if self.intent.callee.place is None or self.context.step.attempt == 1:
             return False
-        return wait_out(self.context.step.ledger.filter(call=self.intent.call).exists)
+        same = self.context.step.ledger.filter(call=self.intent.call, generation=self.intent.generation)
+        return wait_out(same.exists)
 
     def _enter(self) -> None:
         """Take a place among the calls of the tool or model, if it has a limit. Nothing has been intended yet."""
@@ -273,7 +274,7 @@ class Invocation:
     def _is_recorded(self) -> bool:
         """Whether the call was made when it was still granted: its result is no call."""
         done = (EntryState.ACCEPTED, EntryState.COMMITTED, EntryState.COMPENSATED)
-        return self.context.step.ledger.filter(call=self.intent.call, state__in=done).exists()
+        return wait_out(self.context.step.ledger.filter(call=self.intent.call, state__in=done).exists)
 
     def _deny(self) -> NoReturn:
         step, callee, by = self.context.step, self.intent.callee, self.intent.grant.by

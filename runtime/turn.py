@@ -351,14 +351,7 @@ class Turn:
             self.answer = self._send()
         except (OperationalError, InterfaceError) as lost:
             self.answer = self._recover(lost)
-        if self.answer.get("is_subjob"):
-            from runtime import subjobs  # reports through the models
-
-            subjobs.report_after_commit(UUID(self.answer["job"]))
-        if self.answer.get("ended"):
-            news.tell_after_commit(self.answer["job"])
-        if released := self.answer.get("released"):
-            dispatch.hint_after_commit(released)
+        tell_after_commit([self.answer])
         return self.answer
 
     def sealed(self) -> dict[str, Any]:
@@ -413,7 +406,7 @@ class Turn:
                 raise AetherisError(
                     f"{message}. Settle it first: `manage.py doctor` shows the entry."
                 ) from error
-            case "AE006":
+            case "AE011":
                 raise BlobMissing(message) from error
             case _:
                 raise error
@@ -473,6 +466,21 @@ class Turn:
     @property
     def payload(self) -> dict[str, Any]:
         return self._payload
+
+
+def tell_after_commit(answers: Sequence[TurnAnswer]) -> None:
+    """Tell of what turns brought about: workers of what is ready, who waits for a job and its parent of its end."""
+    released: list[tuple[int, str]] = []
+    for answer in answers:
+        if answer.get("is_subjob"):
+            from runtime import subjobs  # reports through the models
+
+            subjobs.report_after_commit(UUID(answer["job"]))
+        if answer.get("ended"):
+            news.tell_after_commit(answer["job"])
+        released += answer.get("released") or ()
+    if released:
+        dispatch.hint_after_commit(released)
 
 
 def facts(data: dict[str, Any] | None, parts: Sequence[chain.Part]) -> dict[str, Any]:

@@ -360,7 +360,7 @@ BEGIN
   END IF;
   IF turn ? 'stored' AND EXISTS (SELECT 1 FROM jsonb_array_elements_text(turn -> 'stored') AS d
       WHERE NOT EXISTS (SELECT 1 FROM aetheris_blob b WHERE b.tenant = job.tenant AND b.digest = d)) THEN
-    RAISE EXCEPTION 'a value that is kept apart is not there' USING ERRCODE = 'AE006';
+    RAISE EXCEPTION 'a value that is kept apart is not there' USING ERRCODE = 'AE011';
   END IF;
   IF turn ? 'steps' THEN
     v_json := turn -> 'scopes';

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from runtime import hinting, leases, limits
+from runtime import hinting, leases, limits, recovery
 from runtime.exceptions import InputInvalid
 from runtime.graph import Graph
 from runtime.limits import Place
-from tests.engine.driving import calling, doing, drive, last_error, run_once, step_of, submit, told
-from tools import registry
+from runtime.ports import CrashPoint
+from tests.engine.driving import calling, crash_at, doing, drive, last_error, run_once, step_of, submit, told
+from tools import Absent, registry
 from tools.rates import Limit
 
 
@@ -174,6 +175,21 @@ def test_a_recorded_result_needs_no_place(limited, outside, worker, clock):
     run_once(job, worker)
     clock.forward(minutes=1)
     assert (drive(job, worker).status, len(outside.effects())) == ("completed", 1)
+
+
+def test_a_call_that_is_made_anew_under_another_key_takes_a_place_too(limited, outside, worker, clock):
+    limited("transfer", concurrency=1)
+    seen = []
+    outside.verdicts.append(Absent(fencing=True))
+    outside.after["transfer"].extend([lambda: None, lambda: seen.append(limits.usage()[0]["calling"])])
+    job = submit(calling("transfer"))
+    with crash_at(CrashPoint.AFTER_CALL):
+        run_once(job, worker)
+    clock.forward(seconds=6)
+    assert recovery.rescue_lost() == 1
+    worker.beat()
+    run_once(job, worker)
+    assert (job.status, len(outside.effects()), seen) == ("completed", 2, [1])
 
 
 def test_code_that_catches_everything_waits_for_its_turn_all_the_same(limited, outside, worker):

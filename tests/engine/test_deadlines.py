@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runtime import agents, batches, planning, recovery
+from runtime import agents, batches, news, planning, recovery
 from runtime import clock as the_clock
 from runtime.exceptions import InputInvalid
 from runtime.graph import Graph
@@ -145,6 +145,33 @@ def test_two_sweepers_end_a_job_once(clock):
     both = [job.timing_out("in time"), job.timing_out("in time")]
     assert batches.commit(both) == 1
     assert told(job).count("job_timed_out") == 1
+
+
+def test_a_step_whose_time_is_over_may_end_a_job_with_a_result_to_be_evaluated(worker, clock):
+    graph = Graph()
+    slow = graph.function("slow", "say", value=1, timeout="30s", retry={"on_timeout": "fail"})
+    fast = graph.function("fast", "say", value=2)
+    after = graph.function("after", "say", value="done", join="any")
+    fast >> after
+    slow.failed >> after
+    graph.result("${after + '!'}")
+    job = submit(graph)
+    claim(job, worker, "slow")
+    for key in ("fast", "after"):
+        run_once(job, worker, key)
+    clock.forward(seconds=31)
+    assert recovery.end_overdue() == 1
+    job.refresh_from_db()
+    assert (job.status, job.result) == ("completed", "done!")
+
+
+def test_who_waits_for_a_job_that_the_sweep_ends_is_told(clock, monkeypatch):
+    ended: list[str] = []
+    monkeypatch.setattr(news, "tell", ended.append)
+    job = submit(doing(lambda context: 1), timeout="1h")
+    clock.forward(hours=2)
+    assert swept(job) == 1
+    assert ended == [str(job.pk)]
 
 
 def test_an_agent_says_how_long_its_jobs_may_work_and_a_request_may_say_otherwise(drive, monkeypatch):

@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 
 from runtime.models import Hold, Job
 from tests.agents_app.world import world
@@ -41,6 +42,17 @@ def test_a_fork_that_cannot_be_is_refused(api, paid):
     problem(api("viewer").post(address, {"step": "it"}), 403, "forbidden")
     wrong = {"step": "it", "step_input": {"amount": "much"}, "dry_run": False}
     problem(api("operator").post(address, wrong), 422, "invalid-graph")
+
+
+def test_a_fork_gives_nobody_payloads_to_see_that_they_may_not_see_in_its_origin(api, paid):
+    operator = Group.objects.create(name="blind operator")
+    names = ("view_job", "operate_job", "submit_job")
+    operator.permissions.set(Permission.objects.filter(codename__in=names))
+    blind = api("blind operator")
+    look = blind.post(f"jobs/{paid.pk}/fork", {"step": "after"})
+    assert look.status_code == 200, look.content
+    problem(blind.post(f"jobs/{paid.pk}/fork", {"step": "after", "dry_run": False}), 403, "forbidden")
+    assert Job.objects.count() == 1
 
 
 def test_many_jobs_are_looked_at_and_then_cancelled(api):

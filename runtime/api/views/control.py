@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -33,6 +34,8 @@ class Fork(View):
         planned = _planned(request, job, step)
         if asked.pop("dry_run"):
             return Response(planned)
+        if not permissions.sees_payloads(request.user, job):
+            raise PermissionDenied("A fork is yours, with what was recorded before it: you may not see that.")
         begun = forks.fork(job, step, by=permissions.principal(request.user), why=why, **asked)
         return Response(control.ForkAnswer({**planned, "job": begun}).data, status=201)
 
