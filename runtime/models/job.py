@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from runtime.clock import DatabaseNow
 from runtime.exceptions import JobFinished, RetryRefused
-from runtime.models.base import TenantField, new_id
+from runtime.models.base import TenantField, new_id, sound
 from runtime.models.payload import PayloadField
 from runtime.states import JOB_FINISHED, JOB_UNFINISHED, JobStatus
 from runtime.turn import Turn, part
@@ -179,19 +179,16 @@ class Job(models.Model):
             models.UniqueConstraint(
                 fields=("tenant", "idempotency_key"), name="aetheris_job_idempotency_key"
             ),
-            models.CheckConstraint(
-                name="aetheris_job_finished_at",
-                condition=Q(status__in=JOB_FINISHED, finished_at__isnull=False)
-                | Q(status__in=JOB_UNFINISHED, finished_at__isnull=True),
+            sound(
+                "aetheris_job_finished_at",
+                f"(finished_at IS NULL) = (status::text = ANY ('{{{','.join(JOB_UNFINISHED)}}}'))",
             ),
-            models.CheckConstraint(
-                name="aetheris_job_counters",
-                condition=Q(ready_steps__gte=0, running_steps__gte=0, waiting_steps__gte=0)
-                & Q(unfinished_steps__gte=F("ready_steps") + F("running_steps") + F("waiting_steps")),
+            sound(
+                "aetheris_job_counters",
+                "least(ready_steps, running_steps, waiting_steps,"
+                " unfinished_steps - ready_steps - running_steps - waiting_steps) >= 0",
             ),
-            models.CheckConstraint(
-                name="aetheris_job_tenant", condition=Q(tenant__regex=r"^[a-z0-9][a-z0-9_-]*$")
-            ),
+            sound("aetheris_job_tenant", "tenant ~ '^[a-z0-9][a-z0-9_-]*$'"),
         )
         indexes = (
             models.Index(fields=("tenant", "-id"), name="aetheris_job_list"),

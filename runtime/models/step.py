@@ -13,7 +13,7 @@ from django.db.models.functions import Cast, Greatest
 
 from runtime.clock import DatabaseNow
 from runtime.exceptions import StaleAttempt
-from runtime.models.base import TenantField
+from runtime.models.base import TenantField, sound
 from runtime.models.hold import holding_back
 from runtime.models.job import Job
 from runtime.models.payload import PayloadField
@@ -163,25 +163,16 @@ class Step(models.Model):
         ordering = ("id",)
         constraints = (
             models.UniqueConstraint(fields=("job", "key"), name="aetheris_step_key"),
-            models.CheckConstraint(
-                name="aetheris_step_finished_at",
-                condition=Q(status__in=STEP_FINISHED, finished_at__isnull=False)
-                | Q(status__in=STEP_UNFINISHED, finished_at__isnull=True),
+            sound(
+                "aetheris_step_finished_at",
+                f"(finished_at IS NULL) = (status::text = ANY ('{{{','.join(STEP_UNFINISHED)}}}'))",
             ),
-            models.CheckConstraint(
-                name="aetheris_step_running",
-                condition=~Q(status=StepStatus.RUNNING)
-                | Q(worker__isnull=False, claimed_at__isnull=False, deadline_at__isnull=False),
+            sound(
+                "aetheris_step_running",
+                "status <> 'running' OR num_nulls(worker_id, claimed_at, deadline_at) = 0",
             ),
-            models.CheckConstraint(
-                name="aetheris_step_waiting",
-                condition=Q(status=StepStatus.WAITING) & ~Q(waiting_for="")
-                | ~Q(status=StepStatus.WAITING) & Q(waiting_for=""),
-            ),
-            models.CheckConstraint(
-                name="aetheris_step_parents",
-                condition=Q(pending_parents__gte=0, taken_parents__gte=0, parents__gte=0),
-            ),
+            sound("aetheris_step_waiting", "(status = 'waiting') = (waiting_for <> '')"),
+            sound("aetheris_step_parents", "least(pending_parents, taken_parents) >= 0"),
         )
         indexes = (
             models.Index(

@@ -52,7 +52,9 @@ DECLARE
   v_causes text := '';
 BEGIN
   chain.seq := chain.seq + 1;
-  IF p_causes IS NOT NULL AND cardinality(p_causes) > 0 THEN
+  IF cardinality(p_causes) = 1 THEN
+    v_causes := '"' || encode(p_causes[1], 'hex') || '"';
+  ELSIF cardinality(p_causes) > 1 THEN
     SELECT string_agg('"' || c || '"', ',' ORDER BY c) INTO v_causes
       FROM (SELECT DISTINCT encode(unnest, 'hex') COLLATE "C" AS c FROM unnest(p_causes[1:32])) AS d;
   END IF;
@@ -358,9 +360,11 @@ BEGIN
     INSERT INTO aetheris_blob (tenant, digest, value, created_at)
       SELECT job.tenant, key, value, now_at FROM jsonb_each(turn -> 'blobs') ON CONFLICT DO NOTHING;
   END IF;
-  IF turn ? 'stored' AND EXISTS (SELECT 1 FROM jsonb_array_elements_text(turn -> 'stored') AS d
-      WHERE NOT EXISTS (SELECT 1 FROM aetheris_blob b WHERE b.tenant = job.tenant AND b.digest = d)) THEN
-    RAISE EXCEPTION 'a value that is kept apart is not there' USING ERRCODE = 'AE011';
+  IF turn ? 'stored' THEN
+    IF EXISTS (SELECT 1 FROM jsonb_array_elements_text(turn -> 'stored') AS d
+        WHERE NOT EXISTS (SELECT 1 FROM aetheris_blob b WHERE b.tenant = job.tenant AND b.digest = d)) THEN
+      RAISE EXCEPTION 'a value that is kept apart is not there' USING ERRCODE = 'AE011';
+    END IF;
   END IF;
   IF turn ? 'steps' THEN
     v_json := turn -> 'scopes';
@@ -440,7 +444,10 @@ BEGIN
       END IF;
       SELECT s.status, s.key, s.attempt, s.scope_id INTO v_old, v_key, v_attempt, v_scope FROM aetheris_step s
         WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
-      v_stopping := v_scope IS NOT NULL AND (SELECT c.stopping FROM aetheris_scope c WHERE c.id = v_scope);
+      v_stopping := false;
+      IF v_scope IS NOT NULL THEN
+        SELECT c.stopping INTO v_stopping FROM aetheris_scope c WHERE c.id = v_scope;
+      END IF;
       IF v_stopping AND v_to = 'ready' THEN
         v_to := 'cancelled';
         v_type := 'step_cancelled';
@@ -505,8 +512,12 @@ BEGIN
         IF v_scope IS NOT NULL THEN
           scopes := scopes || v_scope;
         END IF;
-        IF v_to = 'failed' AND NOT EXISTS (SELECT 1 FROM aetheris_edge
-            WHERE job_id = job.id AND parent_id = (op ->> 'step')::bigint AND "when" = 'failed') THEN
+        v_bool := v_to = 'failed';
+        IF v_bool THEN
+          v_bool := NOT EXISTS (SELECT 1 FROM aetheris_edge
+            WHERE job_id = job.id AND parent_id = (op ->> 'step')::bigint AND "when" = 'failed');
+        END IF;
+        IF v_bool THEN
           IF v_scope IS NULL THEN
             job.error := coalesce(job.error, coalesce(op -> 'parts' -> 'error' -> 'value', '{}') || jsonb_build_object('step', v_key));
             job.ending_as := coalesce(job.ending_as, 'failed');
@@ -542,9 +553,12 @@ BEGIN
     WHEN 'settle' THEN
       -- Guarded by the entry's own starter, not by the step's fence: late truth is welcome. To start a call
       -- again is a decision, though, and takes the fence.
-      IF op ? 'fence' AND NOT EXISTS (SELECT 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id
-          AND s.status = 'running' AND s.attempt = (op ->> 'new_attempt')::int) THEN
-        RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'new_attempt' USING ERRCODE = 'AE001';
+      IF op ? 'fence' THEN
+        PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
+          AND s.attempt = (op ->> 'new_attempt')::int;
+        IF NOT FOUND THEN
+          RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'new_attempt' USING ERRCODE = 'AE001';
+        END IF;
       END IF;
       UPDATE aetheris_ledger_entry l SET
           state = op ->> 'to',
@@ -984,14 +998,20 @@ BEGIN
     END IF;
   END IF;
 
-  RETURN jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers)
-    || CASE WHEN claimed IS NULL THEN '{}'::jsonb ELSE jsonb_build_object(
-         'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)), 'entry', claim_entry) END
-    || CASE WHEN job.finished_at = now_at THEN jsonb_build_object('ended', true, 'is_subjob', job.parent_step_id IS NOT NULL)
-         ELSE '{}' END
-    || CASE WHEN cardinality(released) = 0 THEN '{}'::jsonb ELSE jsonb_build_object('released',
-         (SELECT jsonb_agg(jsonb_build_array(s.id, array_to_string(s.queue || s.requires, '+'))) FROM aetheris_step s
-            WHERE s.id = ANY (released) AND s.run_after IS NULL)) END;
+  v_json := jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers);
+  IF claimed IS NOT NULL THEN
+    v_json := v_json || jsonb_build_object('entry', claim_entry,
+      'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)));
+  END IF;
+  IF job.finished_at = now_at THEN
+    v_json := v_json || jsonb_build_object('ended', true, 'is_subjob', job.parent_step_id IS NOT NULL);
+  END IF;
+  IF cardinality(released) > 0 THEN
+    v_json := v_json || jsonb_build_object('released',
+      (SELECT jsonb_agg(jsonb_build_array(s.id, array_to_string(s.queue || s.requires, '+'))) FROM aetheris_step s
+         WHERE s.id = ANY (released) AND s.run_after IS NULL));
+  END IF;
+  RETURN v_json;
 END $$;
 
 -- statement
