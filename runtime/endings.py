@@ -33,6 +33,11 @@ LONGEST_WAIT: int = Wait._meta.get_field("name").max_length or 0
 WAKERS = {"signal": "", "approval": "approval:", "timer": "", "subjob": "subjob:"}
 """What a step may wait for, and what the name of each begins with: decisions do not come as anybody's signal."""
 EVENT = re.compile("[a-z_]{1,40}")
+OWN_EVENTS = (
+    "job_", "plan_", "step_", "tool_", "model_", "effect_", "signal_", "approval_", "timer_", "compensation_",
+    "operator_", "progress_", "note_",
+)  # fmt: skip
+"""What the types of the runtime's own events begin with. State, replay and pages believe them."""
 YEARS = (1000, 9000)
 
 
@@ -100,8 +105,7 @@ def _checked_wait(waiting: Waiting, step: Step) -> Waiting:
             raise InputInvalid(f"{step.key} wait.{part}", wrong)
     for fault in schemas.faults(waiting.schema):
         raise InputInvalid(f"{step.key} wait.schema.{fault.path}", fault.reason)
-    if waiting.event is not None and not EVENT.fullmatch(waiting.event):
-        raise InputInvalid(f"{step.key} wait.event", "must be a name of up to 40 of a-z and '_'")
+    _check_event(waiting, step)
     return replace(
         waiting,
         for_call="",
@@ -119,6 +123,17 @@ def _check_waker(waiting: Waiting, step: Step) -> None:
         raise InputInvalid(f"{step.key} wait.name", f"of kind {waiting.kind} must begin with {prefix!r}")
     if waiting.kind == "signal" and waiting.name.startswith(RESERVED):
         raise InputInvalid(f"{step.key} wait.name", "is a name of the runtime's own; no signal can bear it")
+
+
+def _check_event(waiting: Waiting, step: Step) -> None:
+    event = waiting.event
+    if event is None or (event == "approval_requested" and waiting.kind == "approval"):
+        return
+    if not EVENT.fullmatch(event):
+        raise InputInvalid(f"{step.key} wait.event", "must be a name of up to 40 of a-z and '_'")
+    if event.startswith(OWN_EVENTS):
+        own = ", ".join(OWN_EVENTS)
+        raise InputInvalid(f"{step.key} wait.event", f"is one of the runtime's own: these begin with {own}")
 
 
 def _duration(duration: Any, path: str) -> timedelta | None:

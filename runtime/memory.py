@@ -23,9 +23,9 @@ class Results:
         self._values: dict[str, JSON] = {}
         self._sizes: dict[str, int] = {}
         self.bytes = 0
-        for key, value in values.items():
-            if type(blobs.mark(value)) is not blobs.Kept:  # which is fetched where it is needed
-                self.keep(key, value, _size(value))
+        self._keep_all(
+            {key: value for key, value in values.items() if type(blobs.mark(value)) is not blobs.Kept}
+        )  # a large value is fetched where it is needed
 
     def keep(self, key: str, value: JSON, size: int) -> None:
         """Keep a result of `size` bytes as JSON at hand."""
@@ -43,9 +43,13 @@ class Results:
     def _read(self, keys: Set[str]) -> dict[str, JSON]:
         rows = Step.objects.filter(job=self._job, key__in=keys).values_list("key", "result")
         read = wait_out(lambda: blobs.all_whole(self._job.tenant, dict(rows.all())))
-        for key, value in read.items():
-            self.keep(key, value, _size(value))
+        self._keep_all(read)
         return read
+
+    def _keep_all(self, read: Mapping[str, JSON]) -> None:
+        for key, value in read.items():
+            if value is not None:  # else it may be of a step that has not ended yet
+                self.keep(key, value, _size(value))
 
     def _forget(self, key: str) -> None:
         if key in self._values:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime import blobs, rows
 from runtime.models import Scope, Step
+from runtime.outages import wait_out
 
 if TYPE_CHECKING:
     from runtime.context import Context
@@ -25,9 +26,13 @@ class Ended:
 
 def ended(owner: Step, context: Context) -> list[Ended]:
     """The scopes of a step, in item order, with the value of the sub-graph's result template."""
-    scopes = list(Scope.objects.filter(owner=owner).order_by("index"))
-    results = _results(owner, scopes)
+    scopes, results = wait_out(lambda: _read(owner))
     return [_ended(scope, {**context.names, **scope.bindings, **results[scope.pk]}) for scope in scopes]
+
+
+def _read(owner: Step) -> tuple[list[Scope], dict[int, dict[str, Any]]]:
+    scopes = list(Scope.objects.filter(owner=owner).order_by("index"))
+    return scopes, _results(owner, scopes)
 
 
 def _ended(scope: Scope, names: dict[str, Any]) -> Ended:

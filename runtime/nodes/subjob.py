@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runtime import agents, subjobs
 from runtime.graph import Problem
 from runtime.nodes.base import Node
+from runtime.outages import wait_out
 from runtime.outcomes import Completed, Failed, Outcome, Waiting
 from runtime.states import JobStatus
 
@@ -25,12 +26,12 @@ class SubjobNode(Node):
             yield Problem("agent", "unknown_agent", f"unknown agent {config['agent']!r}", f"known: {known}")
 
     def run(self, step: Step, context: Context) -> Outcome:
-        child = subjobs.begin(
-            step,
-            step.config["agent"],
-            context.evaluate(step.config.get("input")),
-            on_parent_end=step.config.get("on_parent_end", "cancel"),
-        )
+        given = context.evaluate(step.config.get("input"))
+        return wait_out(lambda: self._look(step, context, given))  # each of its parts may be done again
+
+    def _look(self, step: Step, context: Context, given: Any) -> Outcome:
+        on_parent_end = step.config.get("on_parent_end", "cancel")
+        child = subjobs.begin(step, step.config["agent"], given, on_parent_end=on_parent_end)
         subjobs.go_on(child, step)
         is_awaited = context.resume is None and not subjobs.is_told(child, step)
         if is_awaited or not child.is_finished:

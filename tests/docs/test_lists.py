@@ -7,7 +7,7 @@ from itertools import chain, product
 
 import pytest
 
-from runtime import conf, states
+from runtime import conf, endings, states
 from runtime.api import urls
 from tests.docs.pages import ROOT, codes, page
 
@@ -104,6 +104,12 @@ def test_every_event_type_is_documented():
     rows = page("docs/design/events.md").rows(under="Types")
     documented = set(chain.from_iterable(codes(row[0]) for row in rows))
     assert documented == written
+
+
+def test_no_step_can_record_an_event_that_looks_like_one_of_the_runtimes_own():
+    rows = page("docs/design/events.md").rows(under="Types")
+    documented = set(chain.from_iterable(codes(row[0]) for row in rows))
+    assert [name for name in documented if not name.startswith(endings.OWN_EVENTS)] == []
 
 
 def test_every_address_of_the_api_is_documented():

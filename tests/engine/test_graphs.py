@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from runtime import recovery
+from runtime import ports, recovery, replays
 from runtime.exceptions import JobFinished, Permanent
 from runtime.graph import Graph
 from runtime.models import Job, Step
+from runtime.ports import CrashPoint
 from tests.agents_app.world import world
 from tests.engine.driving import (
     claim,
@@ -20,6 +21,7 @@ from tests.engine.driving import (
     why,
 )
 from tests.engine.driving import drive as drive_with
+from tests.engine.scoped import run_alone
 
 
 def raising(error: BaseException) -> Any:
@@ -272,6 +274,69 @@ def test_a_fan_out_of_300_joins(drive):
     job = drive(submit(graph))
     assert (job.status, job.result) == ("completed", "joined")
     assert told(job).count("step_claimed") == 302
+
+
+def test_a_result_that_was_not_there_yet_is_looked_for_again(worker, other):
+    """A worker that goes on with a job keeps results at hand, but not that there was none."""
+    graph = Graph()
+    fast, slow = graph.function("fast", "say"), graph.function("slow", "say", value="slow", priority=-1)
+    first = graph.function("first", "say", value=["${slow}"], join="any")
+    [fast, slow] >> first
+    [first, slow] >> graph.function("both", "say", value="${slow}")
+    job = submit(graph)
+
+    def before_the_end_of_first(point: CrashPoint) -> None:
+        if point is CrashPoint.BEFORE_RECORD and step_of(job, "first").status == "running":
+            ports.crash_hook = ports._pass
+            run_alone(job, other, "slow")
+
+    ports.crash_hook = before_the_end_of_first
+    run_once(job, worker, "fast")
+    assert told(job, step="both")[-1] == "step_completed"
+    assert [step_of(job, key).result for key in ("first", "both")] == [[None], "slow"]
+
+
+def racing(function: Any) -> Job:
+    """A step that begins with the first of its parents, and is given what both have answered."""
+    world.doings["it"] = function
+    graph = Graph()
+    fast, slow = graph.function("fast", "say"), graph.function("slow", "say", value="slow", priority=-1)
+    [fast, slow] >> graph.function("it", "do", what="it", seen="${slow}", join="any")
+    return submit(graph)
+
+
+def test_what_a_parent_had_not_answered_yet_is_there_for_the_next_attempt(worker, other, clock):
+    looks: list[Any] = []
+
+    def reads(context: Any, seen: Any) -> Any:
+        looks.append(seen)
+        if seen is None:
+            raise ConnectionError("again")
+        return seen
+
+    job = racing(reads)
+    run_alone(job, worker, "fast")
+    run_alone(job, worker, "it")
+    run_alone(job, other, "slow")
+    clock.forward(minutes=1)
+    run_alone(job, worker, "it")
+    assert (looks[:2], step_of(job).result, job.status) == ([None, "slow"], "slow", "completed")
+    assert replays.verify(job).is_good
+
+
+def test_a_call_is_not_made_again_with_what_a_parent_has_answered_since(worker, other, clock):
+    def asks(context: Any, seen: Any) -> None:
+        context.tool("lookup", name=str(seen))
+        raise ConnectionError("after the call")
+
+    job = racing(asks)
+    run_alone(job, worker, "fast")
+    run_alone(job, worker, "it")
+    run_alone(job, other, "slow")
+    clock.forward(minutes=1)
+    run_alone(job, worker, "it")
+    assert (job.status, why(job)["type"]) == ("failed", "FingerprintMismatch")
+    assert [call.arguments for call in world.calls] == [{"name": "None"}]
 
 
 # Results

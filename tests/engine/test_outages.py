@@ -3,8 +3,9 @@
 import pytest
 from django.db import OperationalError, connection
 
-from runtime import memory, outages, ports
+from runtime import memory, outages, ports, scopes, subjobs
 from runtime.graph import Graph
+from runtime.models import Job
 from runtime.ports import CrashPoint
 from tests.engine.driving import doing, run_once, step_of, submit
 
@@ -42,6 +43,45 @@ def test_the_inputs_of_a_step_are_read_through_an_outage(when, worker, monkeypat
     run_once(job, worker, "first")
     assert (job.status, job.result) == ("completed", 12)
     assert {(step.attempt, step.failures) for step in job.steps.all()} == {(1, 0)}
+
+
+def cut_before(monkeypatch, module, name):
+    """The connection is gone as this function is called for the first time."""
+    real = getattr(module, name)
+
+    def gone(*args, **keys):
+        monkeypatch.setattr(module, name, real)
+        cut()
+        return real(*args, **keys)
+
+    monkeypatch.setattr(module, name, gone)
+
+
+@pytest.mark.parametrize("name", ["begin", "go_on", "is_told"])
+def test_a_subjob_is_begun_and_looked_at_through_an_outage(name, drive, worker, monkeypatch):
+    graph = Graph()
+    graph.subjob("sub", "echo", input=7)
+    job = submit(graph)
+    cut_before(monkeypatch, subjobs, name)
+    run_once(job, worker, "sub")
+    assert job.status == "waiting"
+    child = Job.objects.get(parent_step__job=job)
+    drive(child)
+    cut_before(monkeypatch, subjobs, name)
+    run_once(job, worker, "sub")
+    assert (job.status, job.result, Job.objects.count()) == ("completed", 7, 2)
+    assert step_of(job, "sub").failures == 0
+
+
+def test_the_copies_of_a_map_are_collected_through_an_outage(drive, worker, monkeypatch):
+    body = Graph()
+    body.function("each", "say", value="${item}")
+    graph = Graph()
+    graph.map("all", "${input}", body.build())
+    job = submit(graph, [1, 2])
+    cut_before(monkeypatch, scopes, "_results")
+    assert drive(job).result == [1, 2]
+    assert step_of(job, "all").failures == 0
 
 
 def test_recorded_values_are_read_through_an_outage(worker, clock):
