@@ -13,7 +13,7 @@ from statistics import median, quantiles
 
 from benchmarks import usage
 from benchmarks.fleet import Fleet
-from benchmarks.orders import Order
+from benchmarks.orders import CONCURRENCY, Order
 from benchmarks.witness import Line
 
 Figures = dict[str, float]
@@ -194,9 +194,9 @@ HEADLINES: dict[str, tuple[str, str, bool]] = {
 
 
 def warm_up(fleet: Fleet) -> None:
-    """Enough jobs that every worker has had some: connections are open, code is loaded."""
-    for shape in ("chain", "tools", "chain"):
-        orders = orders_of(shape, 5, 2 * len(fleet.workers))
+    """So many jobs that every place of every worker has had some: connections are open, code and plans are there."""
+    for shape in ("chain", "tools"):
+        orders = orders_of(shape, 3, 2 * len(fleet.workers) * CONCURRENCY)
         _check(fleet, orders, fleet.run(orders)["results"])
 
 
