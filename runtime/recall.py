@@ -31,11 +31,12 @@ def answer_of(turn: Turn) -> TurnAnswer | None:
     settles = [
         operation for operation in turn.ops if operation["op"] == "settle" and not operation.get("optional")
     ]
-    if settles and not all(_is_settled(operation) for operation in settles):
+    if settles and not all(_is_settled(turn, operation) for operation in settles):
         return None
     claimed = _claimed(turn)
-    if not (moves or intents or settles or claimed):
-        return None  # signals are deduplicated and job verbs are idempotent: sending again is safe
+    acted = any(operation["op"] == "job" and _is_told(turn, operation) for operation in turn.ops)
+    if not (moves or intents or settles or claimed or acted):
+        return None  # signals are deduplicated and other verbs change nothing twice: sending again is safe
     return {"answers": intents, **(claimed or {})}
 
 
@@ -61,13 +62,21 @@ def _entry(operation: dict[str, Any]) -> Any:
     )
 
 
-def _is_settled(operation: dict[str, Any]) -> bool:
+def _is_settled(turn: Turn, operation: dict[str, Any]) -> bool:
     entry = _entry(operation)
     return (
         entry is not None
         and entry.state == operation["to"]
         and entry.attempt == operation.get("new_attempt", entry.attempt)
+        and ("parts" not in operation or _is_told(turn, operation))
     )
+
+
+def _is_told(turn: Turn, operation: dict[str, Any]) -> bool:
+    """Whether this very turn said so, and not another one that says the same: by the salts of its payloads."""
+    salts = [told["salt"] for told in operation.get("parts", {}).values()]
+    parts = apps.get_model("runtime", "EventPart").objects
+    return parts.filter(job=turn.job_id, salt__in=salts).exists()
 
 
 def _intended(turn: Turn, operation: dict[str, Any], attempt: int | None = None) -> dict[str, Any] | None:

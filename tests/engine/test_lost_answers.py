@@ -28,6 +28,7 @@ from tests.engine.driving import (
 from tests.engine.driving import (
     drive as drive_with,
 )
+from tests.engine.scoped import failing_for
 from tools import NotSent
 
 pytestmark = pytest.mark.pg_slice
@@ -248,6 +249,17 @@ def test_a_lost_operation_is_told_once(verb, happened):
     with lost(has("job"), happened=happened):
         getattr(job, verb)(by="ops")
     assert told(job).count({"cancel": "operator_acted", "pause": "job_paused"}[verb]) == 1
+
+
+@EITHER
+def test_a_lost_retry_of_a_job_reopens_it_once_and_is_not_refused(happened, drive):
+    failing_for("x")
+    graph = Graph()
+    graph.function("it", "do", what="fail for", value="x")
+    job = drive(submit(graph))
+    with lost(has("job", verb="reopen"), happened=happened):
+        job.retry(by="ops")
+    assert (job.status, told(job).count("job_reopened"), statuses(job)) == ("running", 1, {"it": "ready"})
 
 
 @EITHER
