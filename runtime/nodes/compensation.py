@@ -12,7 +12,7 @@ from runtime import compensations, expressions
 from runtime.callees import tool_callee
 from runtime.clock import DatabaseNow
 from runtime.exceptions import CallAbandoned
-from runtime.invocations import Intent, Invocation
+from runtime.invocations import Intent, Invocation, Overtaken
 from runtime.nodes.base import Node
 from runtime.outages import wait_out
 from runtime.outcomes import Completed, Outcome
@@ -54,10 +54,13 @@ def _known(step: Step, context: Context) -> LedgerEntry:
         with step.turn(worker=step.worker_id) as turn:
             _give_up_waiting(entry, turn)
         entry = compensations.entry_of(step)
-    if entry.state == EntryState.UNKNOWN:
+    if entry.state != EntryState.UNKNOWN:
+        return entry
+    try:
         _ascertain(entry, context)
-        entry = compensations.entry_of(step)
-    return entry
+    except Overtaken:
+        return _known(step, context)  # the outside told by itself while it was asked
+    return compensations.entry_of(step)
 
 
 def _ascertain(entry: LedgerEntry, context: Context) -> None:

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import override_settings
 
 import tools.registry
-from runtime import doctor, forks, replays
+from runtime import answers, doctor, forks, replays
 from runtime.checks import check_compensations
 from runtime.exceptions import RetryRefused, StaleAttempt
 from runtime.graph import Graph, GraphInvalid
@@ -301,6 +301,25 @@ def test_a_doubt_that_is_settled_while_the_step_looks_at_it_leaves_nobody_waitin
     outside.verdicts.append(meanwhile)
     job = drive(job)
     assert (job.status, released(outside)) == ("cancelled", ["no. 1.0"])
+
+
+def test_an_outside_that_tells_by_itself_while_it_is_asked_loses_no_time(worker, drive, outside):
+    undo = Compensation("release", {"what": "no. ${arguments.amount}"})
+    outside.after["transfer"].append(ConnectionResetError("lost"))
+    job = drive(
+        submit({**calling("transfer", id="b", amount=1.0, compensate=undo).build(), "compensate": "always"})
+    )
+    job.cancel()
+
+    def meanwhile() -> Any:
+        told_by = answers.tell(entry_of(job, "b"), Happened({"transferred": 1.0}), source="webhook")
+        assert told_by
+        return Happened({"transferred": 1.0})
+
+    outside.verdicts.append(meanwhile)
+    job = drive(job)
+    assert (job.status, released(outside)) == ("cancelled", ["no. 1.0"])
+    assert (entry_of(job, "b").source, step_of(job, "undo:b:transfer").attempt) == ("webhook", 1)
 
 
 # A compensation that does not go well
