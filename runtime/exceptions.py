@@ -42,7 +42,7 @@ class JobFinished(AetherisError):
 
 
 class RetryRefused(JobFinished):
-    """The job has not failed, so there is nothing to retry."""
+    """The job has not failed, so there is nothing to retry; or what it did was undone."""
 
     def __init__(self, job_id: UUID, status: str) -> None:
         way = (

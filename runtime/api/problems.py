@@ -77,8 +77,8 @@ FINISHED = Kind(
 NOT_FAILED = Kind(
     "not-failed",
     HTTPStatus.CONFLICT,
-    "The job has not failed",
-    "Read the job: one that goes on needs no retry, and one that completed or was cancelled stays so.",
+    "The job cannot be retried",
+    "Read the job: only a failed one can be retried, and only while what it did was not undone.",
 )
 NOT_HELD = Kind(
     "not-paused",

@@ -115,6 +115,9 @@ class ResolveRequest(serializers.Serializer):  # type: ignore[type-arg]
 
 class JobSummary(serializers.ModelSerializer[Job]):
     paused = serializers.SerializerMethodField()
+    compensating_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Since when what the job did is being undone, or was."
+    )
 
     class Meta:
         model = Job
@@ -131,6 +134,7 @@ class JobSummary(serializers.ModelSerializer[Job]):
             "started_at",
             "finished_at",
             "cancel_requested_at",
+            "compensating_at",
             "ready_steps",
             "running_steps",
             "waiting_steps",
@@ -224,6 +228,7 @@ class JobDetail(Withheld, JobSummary):
         model = Job
         fields = (
             *JobSummary.Meta.fields,
+            "compensate",
             "timeout",
             "overdue_at",
             "deadline_at",

@@ -18,6 +18,15 @@ def seconds(duration: object) -> float:
     return value
 
 
+def written(duration: timedelta) -> str:
+    """Whole seconds as people write them: `1h30m`."""
+    left, text = int(duration.total_seconds()), ""
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, int(UNITS[unit]))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
 def _read(duration: object) -> float:
     if isinstance(duration, timedelta):
         return duration.total_seconds()

@@ -26,7 +26,8 @@ def job_as_json(job: Job) -> dict[str, Any]:
         "id": str(job.pk), "agent": job.agent, "agent_version": job.agent_version, "status": str(job.status),
         "created_at": moment(job.created_at), "started_at": moment(job.started_at),
         "finished_at": moment(job.finished_at), "paused": job.paused_at is not None,
-        "cancel_requested": job.cancel_requested_at is not None, "seq": job.seq,
+        "cancel_requested": job.cancel_requested_at is not None, "compensate": job.compensate,
+        "compensating_at": moment(job.compensating_at), "seq": job.seq,
         "submitted_by": job.submitted_by, "idempotency_key": job.idempotency_key, "queue": job.queue,
     }  # fmt: skip
 

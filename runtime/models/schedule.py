@@ -10,6 +10,7 @@ from django.db.models import Q
 from django_celery_beat.models import PeriodicTask
 
 from runtime import timetables
+from runtime.graph.durations import written
 from runtime.models.base import TenantField
 from runtime.models.job import Job
 
@@ -88,9 +89,9 @@ class Schedule(models.Model):
 
     @property
     def timing(self) -> str:
-        """In words: `0 9 * * 1-5 (Europe/Berlin)` or `every 0:15:00`."""
+        """In words: `0 9 * * 1-5 (Europe/Berlin)` or `every 15m`."""
         if self.every is not None:
-            return f"every {self.every}"
+            return f"every {written(self.every)}"
         cron = self.task.crontab
         fields = (cron.minute, cron.hour, cron.day_of_month, cron.month_of_year, cron.day_of_week)
         return f"{' '.join(fields)} ({cron.timezone})"

@@ -11,11 +11,12 @@ from django.db.models import DurationField, ExpressionWrapper, F
 from runtime import compensations, expressions
 from runtime.callees import tool_callee
 from runtime.clock import DatabaseNow
-from runtime.exceptions import CallAbandoned
+from runtime.exceptions import CallAbandoned, CallInDoubt, ToolNotFound
+from runtime.failures import describe
 from runtime.invocations import Intent, Invocation, Overtaken
 from runtime.nodes.base import Node
 from runtime.outages import wait_out
-from runtime.outcomes import Completed, Outcome
+from runtime.outcomes import Completed, Failed, Outcome
 from runtime.states import EntryState
 from runtime.turn import Turn
 
@@ -39,6 +40,8 @@ class CompensationNode(Node):
             result = _undo(entry, step, context)
         except CallAbandoned:
             return _abandoned()
+        except ToolNotFound as gone:
+            return Failed(describe(gone))
         context.unsettled.append(partial(_compensated, entry, step.key))
         return Completed(result)
 
@@ -64,11 +67,15 @@ def _known(step: Step, context: Context) -> LedgerEntry:
 
 
 def _ascertain(entry: LedgerEntry, context: Context) -> None:
+    try:
+        tool = tool_callee(entry.name)
+    except ToolNotFound as gone:
+        raise CallInDoubt(entry.step.key, f"{entry.call}#{entry.generation}", str(gone)) from gone
     intent = Intent(
         entry.step_id,
         entry.step.key,
         entry.call,
-        tool_callee(entry.name),
+        tool,
         entry.arguments,
         entry.idempotency_key,
         entry.generation,

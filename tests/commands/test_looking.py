@@ -184,6 +184,7 @@ def test_agents_are_listed_with_what_they_are():
     agents = {agent["name"]: agent for agent in asked("agents")["agents"]}
 
     assert (agents["counting"]["version"], agents["counting"]["nodes"]) == ("1", 10)
+    assert agents["counting"]["versions"] == ["1"]
     assert agents["counting"]["description"] == "A straight line of ten steps, each adding one."
     assert "counting" in said("agents")
 

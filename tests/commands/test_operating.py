@@ -62,6 +62,17 @@ def test_a_failed_job_is_reopened_from_what_failed(driven, worker):
         said("retry", job.pk)
 
 
+def test_the_json_of_a_job_says_when_it_began_to_undo_what_it_did(worker):
+    graph = Graph(compensate="on_failure")
+    world.before["charge"].append(Refused("the card is blocked"))
+    graph.tool("room", "reserve", what="room") >> graph.tool("charge", "charge")
+    job = drive(submit(graph), worker)
+    [listed] = asked("jobs")["jobs"]
+    assert (listed["status"], listed["compensate"]) == ("failed", "on_failure")
+    assert job.compensating_at is not None
+    assert listed["compensating_at"] == job.compensating_at.isoformat()
+
+
 @pytest.fixture
 def in_doubt(driven, boss: User):
     """A job with a call of which nobody knows whether it happened."""

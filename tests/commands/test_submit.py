@@ -30,6 +30,14 @@ def test_submit_answers_json_with_the_steps_of_the_job():
     assert [(step["key"], step["status"]) for step in answer["steps"]] == [("echo", "ready")]
 
 
+def test_submit_says_where_and_how_soon_a_job_runs():
+    said("submit", "echo", "--queue", "background", "--priority", "-5")
+    job = Job.objects.get()
+    assert (job.queue, job.priority) == ("background", -5)
+    with pytest.raises(CommandError, match="there is no queue 'backgruond'"):
+        said("submit", "echo", "--queue", "backgruond")
+
+
 def test_the_input_may_come_from_a_file_or_from_standard_input(tmp_path: Path, monkeypatch):
     file = tmp_path / "input.json"
     file.write_text('{"from": "file"}')

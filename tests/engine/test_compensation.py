@@ -373,6 +373,37 @@ def test_a_person_gives_it_up_and_the_others_are_undone(refused, drive, outside)
     assert event.data == {"by": "ada", "verb": "abandon"}
 
 
+def test_a_worker_that_does_not_have_the_tool_asks_a_person_rather_than_trying_for_ever(
+    drive, outside, monkeypatch
+):
+    job = submit(trip(places="a"))
+    with monkeypatch.context() as without:
+        without.delitem(tools.registry._tools, "release")
+        job = drive(job)
+        undoing = step_of(job, "undo:a:reserve")
+        assert (job.status, undoing.waiting_for, undoing.attempt) == ("waiting", "refused:release", 1)
+        assert "No tool is named 'release'" in job.waits.get().prompt
+        nothing_is_broken()
+    resolve(entry_of(job, "a"), "again", by="ada", why="the release is complete now")
+    assert (drive(job).status, released(outside)) == ("failed", ["a"])
+
+
+def test_a_worker_that_does_not_have_the_tool_of_a_call_in_doubt_asks_a_person(drive, outside, monkeypatch):
+    undo = Compensation("release", {"what": "it"})
+    job = submit({**calling("transfer", amount=1.0, compensate=undo).build(), "compensate": "always"})
+    outside.after["transfer"].append(ConnectionResetError("lost"))
+    outside.verdicts.append(CannotTell())
+    job = drive(job)
+    job.cancel()
+    with monkeypatch.context() as without:
+        without.delitem(tools.registry._tools, "transfer")
+        assert drive(job).status == "waiting"
+        assert step_of(job, "undo:it:transfer").waiting_for == "unknown:transfer#0"
+        nothing_is_broken()
+    resolve(entry_of(job, "it"), "happened", by="ada", why="seen", result={"transferred": 1.0})
+    assert (drive(job).status, released(outside)) == ("cancelled", ["it"])
+
+
 def test_what_is_not_refused_cannot_be_given_up(refused, drive, outside):
     with pytest.raises(StaleAttempt):
         resolve(entry_of(refused, "a"), "abandon", by="ada", why="no")

@@ -210,7 +210,7 @@ def test_a_schedule_that_an_agent_declares_is_there_after_migrate_once_and_as_it
 
     agents.agent("nightly", schedule=Scheduled(every="2h"))(nightly)
     schedules.sync()
-    assert schedules.named("nightly").timing == "every 2:00:00"
+    assert schedules.named("nightly").timing == "every 2h"
     del agents._agents["nightly"]
     schedules.sync()
     assert not schedules.named("nightly").is_enabled

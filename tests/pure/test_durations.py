@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from runtime.graph import seconds
+from runtime.graph.durations import written as as_text
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,8 @@ def test_durations(written: Any, length: float) -> None:
 def test_what_is_no_duration_is_refused(written: Any) -> None:
     with pytest.raises(ValueError, match="duration"):
         seconds(written)
+
+
+@pytest.mark.parametrize("text", ["15m", "1h30m", "2d", "1d1s", "59s"])
+def test_a_duration_is_written_as_it_is_read(text: str) -> None:
+    assert as_text(timedelta(seconds=seconds(text))) == text

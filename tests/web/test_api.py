@@ -9,6 +9,7 @@ from runtime.graph import Graph
 from runtime.models import Job
 from tests.agents_app.world import world
 from tests.engine.driving import calling
+from tools import Refused
 
 
 def problem(response, status, kind):
@@ -284,6 +285,28 @@ def test_pause_resume_and_cancel(api, job_of):
     assert operator.post(f"jobs/{job.pk}/cancel").json()["status"] == "cancelled"
     assert operator.post(f"jobs/{job.pk}/cancel").status_code == 200
     problem(operator.post(f"jobs/{job.pk}/pause"), 409, "job-finished")
+    problem(operator.post(f"jobs/{job.pk}/retry"), 409, "not-failed")
+
+
+def test_a_job_that_undoes_what_it_did_says_so_and_a_person_settles_what_was_refused(api, job_of, go_on):
+    world.before["release"].append(Refused("too late"))
+    graph = Graph(compensate="on_cancel")
+    graph.tool("room", "reserve", what="room") >> graph.wait("go", signal="go")
+    job = job_of(None, graph=graph.build())
+    operator = api("operator")
+    shown = operator.get(f"jobs/{job.pk}").json()
+    assert (shown["compensate"], shown["compensating_at"]) == ("on_cancel", None)
+
+    operator.post(f"jobs/{job.pk}/cancel")
+    shown = operator.get(f"jobs/{go_on(job).pk}").json()
+    assert (shown["status"], shown["compensating_at"] is None) == ("waiting", False)
+    assert [job["compensating_at"] for job in operator.get("jobs").json()["results"]] == [
+        shown["compensating_at"]
+    ]
+    entry = job.ledger.get(call="reserve")
+    told = {"verdict": "undone", "why": "by telephone"}
+    assert operator.post(f"ledger/{entry.pk}/resolve", told).json()["state"] == "compensated"
+    assert go_on(job).status == "cancelled"
     problem(operator.post(f"jobs/{job.pk}/retry"), 409, "not-failed")
 
 

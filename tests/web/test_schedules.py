@@ -11,7 +11,7 @@ def test_an_operator_makes_a_schedule_looks_at_it_lets_it_rest_and_runs_it(api):
     made = operator.post("schedules", HOURLY)
     assert made.status_code == 200
     assert made.json() == operator.get("schedules/hourly").json()
-    assert (made.json()["timing"], made.json()["enabled"]) == ("every 1:00:00", True)
+    assert (made.json()["timing"], made.json()["enabled"]) == ("every 1h", True)
     assert made.json()["next_at"] > made.json()["last_tick_at"]
     assert [row["name"] for row in operator.get("schedules").json()] == ["hourly"]
     assert operator.post("schedules/hourly/pause").json()["enabled"] is False

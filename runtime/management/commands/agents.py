@@ -36,13 +36,7 @@ class Command(AetherisCommand):
             return table(("agent", "step", "policy", "value", "from"), list(_lines(answer["policies"])))
         if not answer["agents"]:
             return "No agent is registered. `manage.py startagent NAME` makes one; AETHERIS_APPS names such apps."
-        return table(
-            ("agent", "version", "nodes", ""),
-            [
-                (agent["name"], agent["version"], agent["nodes"], agent["error"] or agent["description"].split("\n")[0])
-                for agent in answer["agents"]
-            ],
-        )  # fmt: skip
+        return table(("agent", "version", "nodes", ""), [_line(agent) for agent in answer["agents"]])
 
     def complaint(self, answer: dict[str, Any]) -> str:
         found = answer.get("policies", answer.get("agents", []))
@@ -51,12 +45,18 @@ class Command(AetherisCommand):
 
 
 def _as_json(agent: agents.Agent) -> dict[str, Any]:
-    about = {"name": agent.name, "version": agent.version, "description": agent.description}
+    about: dict[str, Any] = {"name": agent.name, "version": agent.version, "description": agent.description}
+    about["versions"] = agents.versions(agent.name)
     try:
         graph = agent.graph
     except GraphInvalid as error:
         return about | {"nodes": None, "graph_digest": None, "error": str(error)}
     return about | {"nodes": len(graph.keys), "graph_digest": graph.digest, "error": ""}
+
+
+def _line(agent: dict[str, Any]) -> tuple[Any, ...]:
+    versions = ", ".join(reversed(agent["versions"]))  # the first one is what new jobs get
+    return agent["name"], versions, agent["nodes"], agent["error"] or agent["description"].split("\n")[0]
 
 
 def _policies(agent: agents.Agent) -> dict[str, Any]:

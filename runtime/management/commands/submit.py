@@ -1,6 +1,5 @@
 """manage.py submit: start a job."""
 
-import time
 from argparse import ArgumentParser
 from datetime import datetime
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from runtime import planning
+from runtime.exceptions import NotFinished
 from runtime.management.base import JSON_HELP, AetherisCommand, operator, value_of
 from runtime.management.shapes import job_in_full, payload
 from runtime.models import Job
-
-LONGEST_PAUSE = 0.5
 
 
 class Command(AetherisCommand):
@@ -25,6 +23,8 @@ class Command(AetherisCommand):
         parser.add_argument("--input", default="null", help=f"the job's input, {JSON_HELP}")
         parser.add_argument("--graph", metavar="FILE", help="a TaskGraph in JSON instead of an agent")
         parser.add_argument("--key", help="idempotency key: the same one again answers with the first job")
+        parser.add_argument("--queue", help="where its steps run that say nothing else")
+        parser.add_argument("--priority", type=int, help="of its steps that say nothing else, -1000 to 1000")
         parser.add_argument("--timeout", help="how long it may work: seconds, or 2h")
         parser.add_argument(
             "--deadline",
@@ -41,6 +41,8 @@ class Command(AetherisCommand):
         input: str,
         graph: str | None,
         key: str | None,
+        queue: str | None,
+        priority: int | None,
         timeout: str | None,
         deadline: datetime | None,
         wait: float | None,
@@ -54,6 +56,8 @@ class Command(AetherisCommand):
             graph=value_of(f"@{graph}", "graph") if graph else None,
             idempotency_key=key,
             by=operator(),
+            queue=queue,
+            priority=priority,
             timeout=float(timeout) if timeout and timeout.replace(".", "", 1).isdecimal() else timeout,
             deadline=deadline,
         )
@@ -84,9 +88,7 @@ class Command(AetherisCommand):
 
 
 def _await(job: Job, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    pause = 0.02
-    while not job.is_finished and (left := deadline - time.monotonic()) > 0:
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+    try:
+        job.wait(seconds)
+    except NotFinished:
         job.refresh_from_db()
