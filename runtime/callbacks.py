@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import structlog
 from django.core import signing
 
 import tools
 from runtime import answers
 from runtime.callees import CALLBACK
 from runtime.exceptions import CallbackUnknown, InputInvalid
+from runtime.failures import text
 from runtime.models import LedgerEntry
 from runtime.values import check
 from tools import Failed, Happened
+
+logger = structlog.get_logger(__name__)
 
 
 def entry_of(token: str) -> LedgerEntry:
@@ -37,13 +40,17 @@ def answer(entry: LedgerEntry, body: Any) -> LedgerEntry:
 
 def _ended(entry: LedgerEntry, body: Any) -> answers.Ended:
     tool = tools.get(entry.name)
-    read: Callable[[Any], Any] = tool.on_callback if tool else Happened
+    if tool is None:  # without it nobody can tell a success from a failure
+        logger.error("callback_unread", tool=entry.name, entry=entry.pk, reason="no such tool here")
+        raise CallbackUnknown
     try:
-        ended = read(body)
+        ended = tool.on_callback(body)
     except Exception as error:  # whatever the tool's author does not expect is a fault of what was posted
-        raise InputInvalid("body", f"cannot be read: {error}") from error
+        # What the code says of itself is for us, and not for whoever posts.
+        logger.warning("callback_unread", tool=entry.name, entry=entry.pk, reason=text(error))
+        raise InputInvalid("body", "cannot be read by on_callback of the tool") from error
     if not isinstance(ended, Happened | Failed):
-        raise InputInvalid("body", f"on_callback of {entry.name!r} answered {type(ended).__name__}")
+        raise InputInvalid("body", f"on_callback of the tool made {type(ended).__name__} of it")
     if isinstance(ended, Happened):
         check(ended.result, "body")
     return ended

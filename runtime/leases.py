@@ -1,7 +1,7 @@
 """Leases: Redis locks that show which steps a living worker runs. They save work, never data.
 
 The fence (`step.attempt`) guards every write, so a lease may vanish at any moment. `redis` is spoken here
-and in `runtime.live`: also the depth of the hint queues and the news that a job has ended come from here.
+and in `runtime.live`, `runtime.news`: the depth of the hint queues comes from here too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,6 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 PREFIX = "aetheris:lease:"
-JOB_ENDED = "aetheris:job_ended"
 
 # KEYS[1] the lease, ARGV[1] owner, ARGV[2] attempt, ARGV[3] milliseconds. Granted where it is free, mine, or
 # of a lower attempt: the claim in the database has decided already.

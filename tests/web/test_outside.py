@@ -10,6 +10,7 @@ from runtime import clock, recovery
 from runtime.models import Job, Webhook
 from tests.agents_app.bank import NEXT_SECRET, signed
 from tests.engine.driving import calling, entry_of
+from tools import registry
 
 PAID = {"paid": 5}
 
@@ -146,6 +147,20 @@ def test_a_callback_may_say_that_it_failed(waiting, outside, api, go_on):
     assert api(None).post(f"callbacks/{outside.tokens[0]}", {"error": "no money"}).json() == {
         "state": "failed"
     }
+
+
+def test_what_a_tool_cannot_read_is_refused_and_tells_nothing_of_its_code(waiting, outside, api):
+    refused = api(None).post(f"callbacks/{outside.tokens[0]}", b"7")
+    assert (refused.status_code, entry_of(waiting).state) == (422, "accepted")
+    assert "int" not in refused.json()["detail"]
+
+
+def test_a_callback_is_not_taken_for_a_success_where_its_tool_is_not_known(
+    waiting, outside, api, monkeypatch
+):
+    monkeypatch.setattr(registry, "_tools", {})
+    refused = api(None).post(f"callbacks/{outside.tokens[0]}", {"error": "no money"})
+    assert (refused.status_code, entry_of(waiting).state) == (404, "accepted")
 
 
 @pytest.mark.parametrize(
