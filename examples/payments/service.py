@@ -32,6 +32,8 @@ class PaymentService(Service):
         self.payouts = Payouts(webhook_url, webhook_secret)
         self._lock = Lock()
         self._requests: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
+        self._at_once: Counter[str] = Counter()
         self._struck: set[str] = set()
 
     def routes(self) -> dict[str, Handler]:
@@ -52,6 +54,17 @@ class PaymentService(Service):
             "DELETE /faults": self.faults.clear,
             "GET /healthz": self.show_health,
         }
+
+    def answer(self, request: Request) -> Answer:
+        order = _order_of(request)
+        with self._lock:
+            self._under_way[order] += 1
+            self._at_once[order] = max(self._at_once[order], self._under_way[order])
+        try:
+            return super().answer(request)
+        finally:
+            with self._lock:
+                self._under_way[order] -= 1
 
     def show_order(self, request: Request, order_id: str) -> Answer:
         self.faults.strike(self.faults.meet(request, order_id), "before")
@@ -122,8 +135,8 @@ class PaymentService(Service):
         return Answer({"total": len(found), "effects": [asdict(effect) for effect in found]})
 
     def show_requests(self, request: Request) -> Answer:
-        """How often each key was sent here since the start, answered or not."""
-        return Answer({"total": self._requests.total(), "by_key": self._requests})
+        """How often each key was sent here since the start, answered or not, and for each order how many at once."""
+        return Answer({"total": self._requests.total(), "by_key": self._requests, "at_once": self._at_once})
 
     def show_health(self, request: Request) -> Answer:
         return Answer({"status": "ok"})
@@ -148,6 +161,12 @@ class PaymentService(Service):
         if not (key := request.query.get("key")):
             raise Rejected(422, "Say which with ?key=…")
         return [_receipt(effect) for effect in self.effects.find(kind, key=key)]
+
+
+def _order_of(request: Request) -> str:
+    """What a request is about; empty where it does not say."""
+    order = request.body.get("order") if isinstance(request.body, dict) else None
+    return order if isinstance(order, str) else ""
 
 
 def _receipt(effect: Effect) -> dict[str, Any]:

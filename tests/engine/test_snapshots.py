@@ -1,5 +1,7 @@
 """Snapshots of the fold: quick to read, never a source."""
 
+import time
+
 import pytest
 
 from runtime import doctor, snapshots
@@ -11,7 +13,9 @@ from tests.engine.scoped import failing_for, mapping, mend
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch):
+def often(request, monkeypatch):
+    if "slow" in request.keywords:
+        return
     monkeypatch.setattr(snapshots, "EVERY", 3)
     monkeypatch.setattr(snapshots, "_distance", lambda folding: snapshots.EVERY)
 
@@ -72,3 +76,35 @@ def test_a_wrong_snapshot_is_found(job):
 
 def test_nothing_on_the_way_of_a_job_makes_one(job):
     assert not Snapshot.objects.exists()
+
+
+def took(question):
+    began = time.perf_counter()
+    question()
+    return (time.perf_counter() - began) * 1000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_state_of_a_long_job_is_read_in_a_fraction_of_the_time(drive):
+    """Prints what docs/replay.md tells."""
+    graph = Graph()
+    before = graph.function("s0", "say", value=0)
+    for number in range(1, 10_000):
+        before = before >> graph.function(f"s{number}", "say", value=number)
+    job = drive(submit(graph))
+    assert job.status == "completed"
+
+    places = [1_000, 5_000, 10_000, 15_000, job.seq]
+    without = {}
+    for seq in places:
+        Snapshot.objects.all().delete()
+        without[seq] = took(lambda seq=seq: snapshots.state_at(job, seq))
+    making = took(lambda: [Snapshot.objects.all().delete(), snapshots.state_at(job)])
+    within = {seq: took(lambda seq=seq: snapshots.state_at(job, seq)) for seq in places}
+    rows = Snapshot.objects.filter(job=job)
+    kept = sum(len(bytes(state)) for state in rows.values_list("state", flat=True))
+    print(f"\n{job.seq} events; {rows.count()} snapshots of {kept} bytes, made in {making:.0f} ms")
+    for seq in places:
+        print(f"after event {seq}: {without[seq]:.0f} ms without, {within[seq]:.0f} ms with")
+    assert within[job.seq] < without[job.seq] / 2

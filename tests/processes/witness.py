@@ -30,9 +30,17 @@ class Witness:
         sent: dict[str, int] = self._get("/requests")["by_key"]
         return sum(sent.get(str(entry.idempotency_key), 0) for entry in job.ledger.all())
 
+    def most_at_once(self, job: Job) -> int:
+        """How many requests in the name of a job were under way at the same time."""
+        return int(self._get("/requests")["at_once"].get(order_of(job), 0))
+
     def answer_late(self, order: str, seconds: float) -> None:
         """The next request of this order takes effect at once and is answered later."""
         self._post("/faults", kind="late", order=order, seconds=seconds)
+
+    def answer_slowly(self, order: str, seconds: float) -> None:
+        """As `answer_late`, every time."""
+        self._post("/faults", kind="late", order=order, seconds=seconds, times=None)
 
     def act_late(self, order: str, seconds: float) -> None:
         """The next request of this order takes effect, and is answered, only later."""

@@ -94,6 +94,16 @@ def each() -> Graph:
     return graph
 
 
+@agent("crowd")
+def crowd() -> Graph:
+    """Many messages of one order, of which two may be under way at a time."""
+    inner = Graph()
+    inner.tool("tell", "witness.notify_two_at_once", order="${input.order}")
+    graph = Graph()
+    graph.map("each", "${input.messages}", inner)
+    return graph
+
+
 @agent("long")
 def long() -> Graph:
     """One step that takes long."""

@@ -21,6 +21,12 @@ def notify(context: ToolContext, order: str) -> dict[str, Any]:
     return _post("/messages", {"order": order, "text": "hello"}, context.idempotency_key)
 
 
+@tool(name="witness.notify_two_at_once", timeout=30, concurrency=2)
+def notify_two_at_once(context: ToolContext, order: str) -> dict[str, Any]:
+    """The witness bears no more than two at a time, whoever sends them."""
+    return _post("/messages", {"order": order, "text": "hello"}, context.idempotency_key)
+
+
 def find_message(key: str, arguments: dict[str, Any]) -> Verdict:
     """Looks a message up by its key. A message on its way could still arrive: no fence."""
     answer = httpx.get(_url("/messages"), params={"key": key}, timeout=5, trust_env=False)
