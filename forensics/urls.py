@@ -7,7 +7,7 @@ from django.templatetags.static import static
 from django.urls import path
 from django.views.generic import RedirectView
 
-from forensics.views import job, lists
+from forensics.views import job, lists, past
 
 app_name = "trace"
 
@@ -39,6 +39,11 @@ urlpatterns = [
     path("trace/unknown.json", lists.doubts_json, name="doubts-json"),
     path(f"{JOB}/", job.job, name="job"),
     path(f"{JOB}.json", job.job_json, name="job-json"),
+    path(f"{JOB}/state/<int:seq>/", past.state, name="state"),
+    path(f"{JOB}/state/<int:seq>.json", past.state_json, name="state-json"),
+    path(f"{JOB}/diff/", past.compare, name="compare"),
+    path(f"{JOB}/diff/<int:before>..<int:after>/", past.diff, name="diff"),
+    path(f"{JOB}/diff/<int:before>..<int:after>.json", past.diff_json, name="diff-json"),
     path(f"{JOB}/decide/<int:wait_id>/", job.decide, name="decide"),
     path(f"{JOB}/signal/<int:wait_id>/", job.signal, name="signal"),
     path(f"{JOB}/resolve/<int:entry_id>/", job.resolve, name="resolve"),

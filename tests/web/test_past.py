@@ -6,9 +6,12 @@ import pytest
 
 from runtime import diffs, snapshots
 from runtime.api.views import past
+from runtime.graph import Graph
 from runtime.models import Job
+from tests.agents_app.world import world
 from tests.engine.driving import calling, doing, submit
 from tests.web.test_api import fields, problem
+from tests.web.test_pages import text_of
 
 
 @pytest.fixture
@@ -101,3 +104,86 @@ def test_an_operator_lets_a_held_job_go_on_with_the_code_that_is_here(api, go_on
     acted = job.events.get(type="operator_acted")
     assert acted.data["verb"] == "adopt"
     problem(api("operator").post(f"jobs/{job.pk}/adopt", {"why": "late"}), 409, "job-finished")
+
+
+# Pages
+
+
+def past_of(job, rest):
+    return f"/trace/jobs/{job.pk}/{rest}"
+
+
+def test_the_page_of_a_job_leads_to_the_state_after_each_event_and_to_what_changed(browser_of, paid):
+    auditor = browser_of("auditor")
+    home = auditor.get(f"/trace/jobs/{paid.pk}/").content.decode()
+    for seq in range(1, paid.seq + 1):
+        assert past_of(paid, f"state/{seq}/") in home
+    assert past_of(paid, f"diff/0..{paid.seq}/") in home
+
+    shown = auditor.get(past_of(paid, "state/3/"))
+    assert f"after event 3 of {paid.seq}" in text_of(shown)
+    for link in ("state/2/", "state/4/", "diff/2..3/", f"diff/3..{paid.seq}/", "state/3.json"):
+        assert past_of(paid, link) in shown.content.decode()
+
+
+def test_the_page_of_a_difference_tells_what_the_json_beside_it_tells(browser_of, paid):
+    auditor = browser_of("auditor")
+    text = text_of(auditor.get(past_of(paid, f"diff/2..{paid.seq}/")))
+    assert "after status blocked completed" in text
+    assert "it.charge#0 call – committed" in text
+    assert "after result – done" in text
+    told = auditor.get(past_of(paid, f"diff/2..{paid.seq}.json")).json()
+    assert told["results"]["after"] == [None, "done"]
+    state = auditor.get(past_of(paid, "state/2.json")).json()
+    assert (state["seq"], state["steps"]["after"]["status"]) == (2, "blocked")
+    assert "Nothing differs" in text_of(auditor.get(past_of(paid, "diff/2..2/")))
+    assert "There was nothing yet" in text_of(auditor.get(past_of(paid, "state/0/")))
+
+
+def test_two_events_are_chosen_in_a_form(browser_of, paid):
+    viewer = browser_of("viewer")
+    chosen = viewer.get(past_of(paid, "diff/"), {"from": 1, "to": 4})
+    assert chosen["Location"] == past_of(paid, "diff/1..4/")
+    for wrong in ({}, {"from": "x", "to": 1}, {"from": 1, "to": "9" * 40}):
+        assert viewer.get(past_of(paid, "diff/"), wrong).status_code == 404
+
+
+def test_pages_of_the_past_show_payloads_to_those_who_may_see_them(browser_of, paid):
+    for suffix in ("/", ".json"):
+        answer = browser_of("viewer").get(past_of(paid, f"diff/0..{paid.seq}{suffix}"))
+        assert answer.status_code == 200 and "done" not in answer.content.decode()
+    assert "Results are not shown" in text_of(browser_of("viewer").get(past_of(paid, "diff/0..4/")))
+
+
+def test_events_and_jobs_that_are_not_there_have_no_page(browser_of, paid, client):
+    anna = browser_of("submitter", "anna")
+    for rest in ("state/1", "diff/1..2"):
+        for suffix in ("/", ".json"):
+            assert anna.get(past_of(paid, rest + suffix)).status_code == 404
+            assert client.get(past_of(paid, rest + suffix))["Location"].startswith("/login/")
+    for rest in (f"state/{paid.seq + 1}/", f"state/{10**30}/", f"diff/1..{paid.seq + 1}.json", "diff/x..1/"):
+        assert browser_of("viewer").get(past_of(paid, rest)).status_code == 404
+
+
+def test_what_steps_answer_is_text_on_the_pages_of_the_past(browser_of, job_of):
+    world.doings["it"] = lambda context: "<script>alert(1)</script>\u202e"
+    graph = doing(world.doings["it"])
+    graph.wait("told", signal="<b>${input}</b>")
+    job = job_of(None, 1, graph=graph.build())
+    auditor = browser_of("auditor")
+    pages = [auditor.get(past_of(job, rest)) for rest in (f"diff/0..{job.seq}/", f"state/{job.seq}/")]
+    for shown in pages:
+        page = shown.content.decode()
+        assert "<script>alert" not in page and "<b>1" not in page and "\u202e" not in page
+    assert "<script>alert(1)</script>⟦U+202E⟧" in text_of(pages[0])
+
+
+def test_a_page_of_a_job_with_very_many_steps_shows_the_first_and_names_the_rest(
+    browser_of, job_of, monkeypatch
+):
+    monkeypatch.setattr("forensics.views.past.ROWS_SHOWN", 5)
+    graph = Graph()
+    [graph.function(f"s{number}", "say", value=1) for number in range(9)]
+    job = job_of(None, graph=graph.build())
+    assert "And 4 more" in text_of(browser_of("viewer").get(past_of(job, f"state/{job.seq}/")))
+    assert "more: all of it" in text_of(browser_of("viewer").get(past_of(job, f"diff/0..{job.seq}/")))
