@@ -15,7 +15,7 @@ from runtime.outages import wait_out
 from runtime.outcomes import Waiting
 
 if TYPE_CHECKING:
-    from runtime.invocations import Intent
+    from runtime.intents import Intent
     from runtime.models import Step, Wait
 
 LONGEST_PROMPT = 4000

@@ -13,13 +13,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from runtime import agents, blobs, clock, code, compensations, expressions, grants, ports
+from runtime import agents, blobs, clock, code, compensations, expressions, grants, ports, settlements
 from runtime.callees import ModelCallee, tool_callee
 from runtime.coroutines import Aside, beside_the_loop
-from runtime.invocations import Intent, Invocation, Settlement, settle_alone
+from runtime.intents import Intent
+from runtime.invocations import Invocation
 from runtime.narrative import Narrative
 from runtime.outages import wait_out
 from runtime.reads import Read
+from runtime.settlements import Settlement
 from runtime.values import check, check_text
 
 if TYPE_CHECKING:
@@ -228,7 +230,7 @@ class Context:
     def settle(self, settlement: Settlement) -> None:
         """At once in a `function` step; with the step's record where the call is all the step does."""
         if self.settle_at_once:
-            settle_alone(self.step, settlement)
+            settlements.alone(self.step, settlement)
         else:
             self.unsettled.append(settlement)
 

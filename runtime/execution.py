@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from django.db import DataError, IntegrityError
 
-from runtime import agents, blobs, code, compensations, endings, grants, nodes, policies
+from runtime import agents, blobs, code, compensations, endings, grants, nodes, policies, settlements
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import (
@@ -33,7 +33,7 @@ from runtime.expressions import ExpressionFailed, ExpressionInvalid
 from runtime.failures import describe, with_traceback
 from runtime.graph import GraphInvalid, TaskGraph
 from runtime.graph.durations import LONGEST
-from runtime.invocations import Intent, settle_alone
+from runtime.intents import Intent
 from runtime.memory import Results
 from runtime.models import Job, Step
 from runtime.models.step import claim
@@ -317,7 +317,7 @@ def _settle_alone(context: Context) -> None:
     """The fence refused the decision; the evidence of what was done outside is still welcome."""
     for settlement in context.unsettled:
         try:
-            settle_alone(context.step, settlement)
+            settlements.alone(context.step, settlement)
         except StaleAttempt as stale:
             logger.warning(
                 "late_evidence_refused",

@@ -7,18 +7,15 @@ declaration or by a person, never by a guess. See docs/design/effects.md.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
-from uuid import NAMESPACE_URL, UUID, uuid5
 
-from runtime import blobs, chain, consent, limits
+from runtime import blobs, consent, limits, settlements
 from runtime.answers import FAILED_OUTSIDE
-from runtime.callees import Callee
 from runtime.conf import settings
 from runtime.exceptions import (
     CallAbandoned,
@@ -31,111 +28,23 @@ from runtime.exceptions import (
     StaleAttempt,
 )
 from runtime.failures import describe, text
-from runtime.grants import ALLOW, APPROVAL, DENY, Grant
+from runtime.grants import ALLOW, APPROVAL, DENY
+from runtime.intents import Intent
 from runtime.limits import Place
 from runtime.outages import wait_out
 from runtime.outcomes import Later
 from runtime.outstanding import Outstanding
 from runtime.ports import CrashPoint, crash_point
+from runtime.settlements import Settlement
 from runtime.states import EntryState
-from runtime.turn import Turn, facts, part
-from runtime.values import check, check_text
+from runtime.turn import Turn, part
+from runtime.values import check
 from tools import Absent, Failed, Happened, Pending, ToolArgumentsInvalid, ToolError, Verdict
 
 if TYPE_CHECKING:
     from runtime.context import Context
-    from runtime.models import Step
-
-NAMESPACE = uuid5(NAMESPACE_URL, "https://aetheris.invalid/ledger")
-LONGEST_NAME = 200
 
 JSON = Any
-
-
-@dataclass(frozen=True)
-class Intent:
-    """One intended call of one step. Its key is the same on every attempt and every machine."""
-
-    step_id: int
-    step_key: str
-    call: str
-    callee: Callee
-    arguments: JSON
-    idempotency_key: UUID
-    generation: int = 0
-    grant: Grant = Grant()
-    """What was decided of it, and by whom."""
-    made: float = field(default_factory=time.monotonic, compare=False)
-    """By the monotonic clock, before `started` is written: the time to send ends no later than the ledger thinks."""
-
-    @classmethod
-    def make(
-        cls,
-        tenant: str,
-        job_id: UUID,
-        step_id: int,
-        step_key: str,
-        call: str,
-        callee: Callee,
-        arguments: JSON,
-        generation: int = 0,
-    ) -> Intent:
-        """Raises `InputInvalid` for what a row cannot hold."""
-        check_text(call, f"{step_key} name of a call", LONGEST_NAME)
-        check_text(callee.name, f"{step_key} name of a {callee.kind}", LONGEST_NAME)
-        check(arguments, f"{step_key}.inputs")
-        key = uuid5(NAMESPACE, f"{tenant}/{job_id}/{step_key}/{call}/{generation}")
-        return cls(step_id, step_key, call, callee, arguments, key, generation)
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(chain.canonical([self.callee.name, self.arguments])).hexdigest()
-
-    @property
-    def name(self) -> str:
-        return f"{self.call}#{self.generation}"
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        return {"step": self.step_id, "key": self.step_key, "call": self.call, "generation": self.generation}
-
-    def as_operation(self, attempt: int | None = None) -> dict[str, Any]:
-        policy = self.callee.policy
-        reserved = self.grant.decision == APPROVAL
-        state = (EntryState.RESERVED if reserved else EntryState.STARTED).value
-        data = {
-            **{k: v for k, v in self.entry.items() if k in ("call", "generation")},
-            "entry": state,
-            "idempotency_key": str(self.idempotency_key),
-            "name": self.callee.name,
-            **({"grant": self.grant.by} if self.grant.by else {}),
-        }
-        operation: dict[str, Any] = {
-            **self.entry,
-            "kind": self.callee.kind,
-            "name": self.callee.name,
-            "state": state,
-            "fingerprint": self.fingerprint,
-            "idempotency_key": str(self.idempotency_key),
-            "type": "tool_reserved" if reserved else self.callee.called_event,
-            "policy": {
-                **({"grant": self.grant.as_json()} if self.grant.by else {}),
-                "read_only": policy.read_only,
-                "idempotent": policy.idempotent,
-                "timeout": policy.timeout,
-                "key_window": policy.key_window.total_seconds() if policy.key_window else None,
-                **({"compensate": undoing} if (undoing := self.callee.compensation) else {}),
-            },
-            **facts(data, [part(self.callee.arguments_part, self.arguments)]),
-        }
-        if self.callee.provider:
-            operation["provider"] = self.callee.provider
-        if attempt is not None:
-            operation["attempt"] = attempt
-        return operation
-
-
-Settlement = Callable[[Turn], None]
 
 
 class Overtaken(StaleAttempt):
@@ -212,7 +121,7 @@ class Invocation:
                 )
             case EntryState.STARTED:
                 reason = f"attempt {recorded['attempt']} was lost during the call"
-                self.settle_now(partial(self._to_unknown, reason, recorded["attempt"]))
+                self.settle_now(partial(settlements.unknown, self.intent, recorded["attempt"], reason))
                 return self.out_of_doubt(reason, recorded)
             case EntryState.UNKNOWN:
                 reason = (recorded["error"] or {}).get("message", "the outcome was lost")
@@ -293,7 +202,7 @@ class Invocation:
         if decision is None and self.intent.grant.decision == APPROVAL:
             self._ask()
         if decision is not None and not decision.approved:
-            self.settle_now(partial(self._cancel, decision))
+            self.settle_now(partial(settlements.cancelled, self.intent, decision))
             raise self._rejected(decision)
         self._start_again(EntryState.RESERVED, {"approved_by": decision.by} if decision else {})
         return self._send()
@@ -312,7 +221,7 @@ class Invocation:
         may_poll = callee.has_poll and recorded["external_id"] and not is_asked
         match self._verdict(reason, recorded["external_id"] if may_poll else ""):
             case Happened(result):
-                self.settle_now(partial(self._reconcile, result))
+                self.settle_now(partial(settlements.reconciled, self.intent, result))
                 return result
             case Failed() as failed:
                 Outstanding(self).fail(failed, EntryState.UNKNOWN)
@@ -322,11 +231,11 @@ class Invocation:
                 raise self._doubt(reason)
             case Absent(fencing=True):
                 # The outside refuses this key from now on, from us as well as from a lost caller.
-                self.settle_now(self._fenced_off)
+                self.settle_now(partial(settlements.fenced_off, self.intent))
                 return self._next_generation().result()
             case Absent() if sent > send_window:
                 # Without a fence the request of a lost caller might still arrive, until its time to send is over.
-                self.settle_now(self._proved_absent)
+                self.settle_now(partial(settlements.absent, self.intent))
                 self._start_again(EntryState.REFUSED)
                 return self._send()
             case Absent():
@@ -343,15 +252,15 @@ class Invocation:
         send_window = timedelta(seconds=callee.policy.timeout)
         match self._verdict(reason, external_id if callee.has_poll else ""):
             case Happened(result):
-                self.settle_now(partial(self._reconcile, result))
+                self.settle_now(partial(settlements.reconciled, self.intent, result))
             case Failed() as failed:
                 Outstanding(self).end(failed, EntryState.UNKNOWN)
             case Pending():
                 raise self._doubt(reason, retry_in=settings().poll_seconds)
             case Absent(fencing=True):
-                self.settle_now(self._fenced_off)
+                self.settle_now(partial(settlements.fenced_off, self.intent))
             case Absent() if sent > send_window:
-                self.settle_now(self._proved_absent)
+                self.settle_now(partial(settlements.absent, self.intent))
             case Absent():
                 raise self._doubt(reason, retry_in=(send_window - sent).total_seconds() + 1)
             case _:
@@ -401,7 +310,7 @@ class Invocation:
         crash_point(CrashPoint.AFTER_CALL)
         if isinstance(result, Pending):
             Outstanding(self).accept(result)
-        self._settle(partial(self._commit, result))
+        self._settle(partial(settlements.committed, self.intent, self.context.step.attempt, result))
         crash_point(CrashPoint.AFTER_SETTLE)
         return result
 
@@ -411,7 +320,7 @@ class Invocation:
         if callee.policy.read_only:
             self._refused(described, error)
         reason = f"{described['type']}: {described['message']}"
-        self._settle(partial(self._to_unknown, reason, self.context.step.attempt))
+        self._settle(partial(settlements.unknown, self.intent, self.context.step.attempt, reason))
         may_settle = callee.policy.may_repeat(timedelta(0)) or callee.has_verify
         raise self._doubt(reason, retry_in=0.0 if may_settle else None) from error
 
@@ -419,10 +328,10 @@ class Invocation:
         if self._repeats_unknown:
             # That this request did nothing says nothing of the one before it.
             reason = f"the call was repeated and refused: {error['message']}"
-            self._settle(partial(self._to_unknown, reason, self.context.step.attempt))
+            self._settle(partial(settlements.unknown, self.intent, self.context.step.attempt, reason))
             retry_in = None if error.get("permanent") else error.get("retry_after", 0.0)
             raise self._doubt(reason, retry_in=retry_in) from cause
-        self._settle(partial(self._refuse, error))
+        self._settle(partial(settlements.refused, self.intent, self.context.step.attempt, error))
         raise CallRefused(self.intent.callee.name, error) from cause
 
     def _start_again(self, known: EntryState, told: Mapping[str, Any] | None = None) -> None:
@@ -456,7 +365,7 @@ class Invocation:
     def settle_evidence(self, settlement: Settlement) -> None:
         """Said by the attempt that made the call, however late: it also wakes a step that waits in doubt about it."""
         try:
-            settle_alone(self.context.step, settlement)
+            settlements.alone(self.context.step, settlement)
         except StaleAttempt as stale:
             raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
 
@@ -467,96 +376,3 @@ class Invocation:
                 settlement(turn)
         except StaleAttempt as stale:
             raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
-
-    # Settlements: each may ride in the turn that records the step
-
-    def _commit(self, result: JSON, turn: Turn) -> None:
-        callee = self.intent.callee
-        usage = callee.usage(result)
-        turn.settle(
-            self.intent.entry,
-            EntryState.COMMITTED,
-            callee.returned_event,
-            attempt=self.context.step.attempt,
-            source="call",
-            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN],
-            parts=[part(callee.result_part, result), *callee.provenance(self.intent.arguments, usage)],
-            usage=usage,
-            data=usage,
-        )
-
-    def _cancel(self, decision: consent.Decision, turn: Turn) -> None:
-        turn.settle(
-            self.intent.entry,
-            EntryState.CANCELLED,
-            "tool_cancelled",
-            attempt=None,
-            data={"by": decision.by},
-            parts=[part("error", {"type": "Rejected", "message": decision.comment})],
-        )
-
-    def _refuse(self, error: dict[str, Any], turn: Turn) -> None:
-        turn.settle(
-            self.intent.entry,
-            EntryState.REFUSED,
-            "tool_failed",
-            attempt=self.context.step.attempt,
-            allowed_from=[EntryState.STARTED, EntryState.UNKNOWN],
-            parts=[part("error", error)],
-        )
-
-    def _to_unknown(self, reason: str, starter: int, turn: Turn) -> None:
-        error = {"type": "Unknown", "message": reason}
-        turn.settle(
-            self.intent.entry,
-            EntryState.UNKNOWN,
-            "tool_unknown",
-            attempt=starter,
-            allowed_from=[EntryState.STARTED],
-            parts=[part("error", error)],
-        )
-
-    def _reconcile(self, result: JSON, turn: Turn) -> None:
-        turn.settle(
-            self.intent.entry,
-            EntryState.COMMITTED,
-            "tool_reconciled",
-            attempt=None,
-            source="verify",
-            allowed_from=[EntryState.UNKNOWN],
-            parts=[part(self.intent.callee.result_part, result)],
-        )
-
-    def _proved_absent(self, turn: Turn) -> None:
-        turn.settle(
-            self.intent.entry,
-            EntryState.REFUSED,
-            "tool_reconciled",
-            attempt=None,
-            source="verify",
-            allowed_from=[EntryState.UNKNOWN],
-            parts=[part("error", {"type": "Absent", "message": "the outside has no such call"})],
-        )
-
-    def _fenced_off(self, turn: Turn) -> None:
-        self._proved_absent(turn)
-        turn.settle(
-            self.intent.entry,
-            EntryState.FAILED,
-            "tool_failed",
-            attempt=None,
-            allowed_from=[EntryState.REFUSED],
-            parts=[part("error", {"type": "Fenced", "message": "the outside has closed the key"})],
-        )
-
-
-def settle_alone(step: Step, settlement: Settlement) -> None:
-    """Evidence in a turn of its own: it also readies a step that waits in doubt about the call.
-
-    Raises `StaleAttempt` when the entry has been settled, or started again, by somebody else.
-    """
-    with step.turn(worker=step.worker_id) as turn:
-        settlement(turn)
-        for operation in list(turn.ops):
-            waiting_for = f"unknown:{operation['call']}#{operation['generation']}"
-            turn.resume(step, {"outcome": "resolved"}, waiting_for=waiting_for, optional=True)

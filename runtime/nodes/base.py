@@ -12,7 +12,7 @@ from runtime.outcomes import Outcome
 
 if TYPE_CHECKING:
     from runtime.context import Context
-    from runtime.invocations import Intent
+    from runtime.intents import Intent
     from runtime.models import Step
 
 

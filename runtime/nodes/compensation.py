@@ -13,7 +13,8 @@ from runtime.callees import tool_callee
 from runtime.clock import DatabaseNow
 from runtime.exceptions import CallAbandoned, CallInDoubt, ToolNotFound
 from runtime.failures import describe
-from runtime.invocations import Intent, Invocation, Overtaken
+from runtime.intents import Intent
+from runtime.invocations import Invocation, Overtaken
 from runtime.nodes.base import Node
 from runtime.outages import wait_out
 from runtime.outcomes import Completed, Failed, Outcome

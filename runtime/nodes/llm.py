@@ -11,7 +11,7 @@ from uuid import UUID
 from runtime import expressions, schemas, strict_json
 from runtime.callees import ModelCallee
 from runtime.conf import settings
-from runtime.invocations import Intent
+from runtime.intents import Intent
 from runtime.nodes.base import Node
 from runtime.outcomes import Completed, Outcome, Retry
 

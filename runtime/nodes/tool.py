@@ -10,7 +10,7 @@ import tools
 from runtime import compensations, expressions
 from runtime.callees import tool_callee
 from runtime.graph import Problem
-from runtime.invocations import Intent
+from runtime.intents import Intent
 from runtime.nodes.base import Node
 from runtime.outcomes import Completed, Outcome
 

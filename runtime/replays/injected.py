@@ -12,7 +12,7 @@ from runtime.context import PATCHED, Context
 from runtime.contract.guard import Guard
 from runtime.contract.recording import as_stored
 from runtime.exceptions import CallAbandoned, CallInDoubt, CallRefused
-from runtime.invocations import LONGEST_NAME
+from runtime.intents import LONGEST_NAME
 from runtime.replays.record import CALL, VALUE, Effect
 from runtime.replays.report import Diverged, LeftOut, Withheld, cut
 from runtime.values import check, check_text

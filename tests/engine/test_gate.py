@@ -398,7 +398,7 @@ def test_a_step_with_an_open_call_cannot_complete(worker):
 
 def _intent(job, step):
     from runtime.callees import tool_callee
-    from runtime.invocations import Intent
+    from runtime.intents import Intent
 
     return Intent.make(
         job.tenant, job.pk, step.pk, step.key, "charge", tool_callee("charge"), {"amount": 1.0}

@@ -621,7 +621,7 @@ def test_the_key_depends_on_tenant_job_step_call_and_generation_alone(worker):
 
 def test_an_entry_is_begun_once_even_when_its_intent_is_sent_twice(worker):
     from runtime.callees import tool_callee
-    from runtime.invocations import Intent
+    from runtime.intents import Intent
     from runtime.turn import Turn
 
     job = submit(calling("charge"))
