@@ -15,7 +15,7 @@ from runtime import blobs, chain
 from runtime.conf import settings
 from runtime.models import Event, EventPart, Job
 from runtime.replays.attempts import run_again
-from runtime.replays.record import Record
+from runtime.replays.record import Attempt, Record
 from runtime.replays.report import Diverged, Divergence, LeftOut, Verification
 
 PAGE = 500
@@ -24,7 +24,8 @@ PAGE = 500
 def verify(job: Job, *, seconds: float | None = None, within: float = math.inf) -> Verification:
     """Verify a job and its subjobs. Each attempt may take `seconds`; by default `REPLAY_SECONDS` of the settings.
 
-    What cannot be begun `within` so many seconds in all is left out, and counted as `late`.
+    The attempts of all of them may take `within` seconds together; what is not done by then is left out, and counted
+    as `late`. The chain is always checked to its end.
     """
     until = time.monotonic() + within
     seconds = settings().replay_seconds if seconds is None else seconds
@@ -95,9 +96,7 @@ def _run_attempts(job: Job, found: Verification, seconds: float, until: float) -
     record = Record(job)
     for attempt in record.attempts():
         try:
-            if time.monotonic() > until:
-                raise LeftOut("The time for all attempts is over.", "late")
-            effects = run_again(record, attempt, seconds)
+            effects = _run_in_time(record, attempt, seconds, until)
         except LeftOut as left_out:
             found.left_out[left_out.reason] += 1
         except Diverged as fault:
@@ -108,3 +107,15 @@ def _run_attempts(job: Job, found: Verification, seconds: float, until: float) -
         else:
             found.attempts += 1
             found.effects += effects
+
+
+def _run_in_time(record: Record, attempt: Attempt, seconds: float, until: float) -> int:
+    """As `run_again`. That the time for all attempts ends is no fault of the one that is cut by it."""
+    left = until - time.monotonic()
+    try:
+        if left > 0:
+            return run_again(record, attempt, min(seconds, left))
+    except Diverged as fault:
+        if fault.what != "time" or seconds <= left:
+            raise
+    raise LeftOut("The time for all attempts is over.", "late")

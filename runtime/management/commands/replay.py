@@ -1,5 +1,6 @@
 """manage.py replay: a job's past, from its record: its state, what changed, whether its steps do the same again."""
 
+import math
 from argparse import ArgumentParser
 from typing import Any
 
@@ -34,13 +35,19 @@ class Command(AetherisCommand):
         parser.add_argument(
             "--seconds", type=float, metavar="S", help="with --verify: what one attempt may take"
         )
+        parser.add_argument(
+            "--within", type=float, metavar="S", help="with --verify: what all attempts may take together"
+        )
         parser.add_argument("--input", metavar="JSON", help=f"with --fork-from: another input, {JSON_HELP}")
         parser.add_argument("--yes", action="store_true", help="with --fork-from: fork")
 
     def answer(self, *, job: str, **options: Any) -> dict[str, Any]:
         found = named_job(job)
         if options["verify"]:
-            return {"verification": replays.verify(found, seconds=options["seconds"]).as_json()}
+            within = math.inf if options["within"] is None else options["within"]
+            return {
+                "verification": replays.verify(found, seconds=options["seconds"], within=within).as_json()
+            }
         if options["diff"] is not None:
             return _diff(found, options["diff"])
         if options["fork_from"] is not None:
