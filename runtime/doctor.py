@@ -46,11 +46,13 @@ def questions() -> tuple[Question, ...]:
     return tuple(found)
 
 
-def examine(job_ids: Collection[UUID] | None = None, *, deep: bool | None = None) -> list[Finding]:
+def examine(
+    job_ids: Collection[UUID] | None = None, *, deep: bool | None = None, newest: int | None = None
+) -> list[Finding]:
     """Ask every question, of some jobs or of all.
 
     `deep` also folds each job's events and compares the outcome with its rows; that reads every event, so by
-    default it is done where jobs are named.
+    default it is done where jobs are named. With `newest` only so many jobs are folded, those that began last.
     """
     jobs = list(job_ids) if job_ids is not None else None
     findings = []
@@ -62,14 +64,14 @@ def examine(job_ids: Collection[UUID] | None = None, *, deep: bool | None = None
                 Finding(question.code, job, text, question.remedy) for job, text in cursor.fetchall()
             ]
     if deep if deep is not None else jobs is not None:
-        findings += _compare_with_fold(jobs)
+        findings += _compare_with_fold(jobs, newest)
     return findings
 
 
-def _compare_with_fold(job_ids: Collection[UUID] | None) -> Iterator[Finding]:
+def _compare_with_fold(job_ids: Collection[UUID] | None, newest: int | None) -> Iterator[Finding]:
     jobs = Job.objects.all() if job_ids is None else Job.objects.filter(pk__in=job_ids)
     remedy = "Rows were changed outside the gate. Keep the database as it is and report this."
-    for job in jobs.defer("input", "result").iterator():
+    for job in jobs.defer("input", "result").order_by("-pk")[:newest].iterator():
         for message in differences(job):
             yield Finding("fold", job.pk, message, remedy)
 

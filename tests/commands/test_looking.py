@@ -10,7 +10,7 @@ from django.db import connection
 
 from runtime import clock, leases
 from runtime.exceptions import LeaseUnavailable
-from runtime.models import Job
+from runtime.models import Job, Step
 from tests.commands.conftest import asked, said
 from tests.engine.driving import claim
 
@@ -167,6 +167,19 @@ def test_doctor_names_what_is_wrong_and_ends_with_an_error(driven, capsys):
         asked("doctor")
     with pytest.raises(CommandError):
         said("doctor", job.pk)
+
+
+def test_doctor_folds_as_many_of_the_newest_jobs_as_it_is_told():
+    jobs = [Job.objects.submit("echo") for _ in range(3)]
+    # What no question but the fold finds.
+    Step.objects.filter(job__in=jobs[:2]).update(failures=1)
+    assert asked("doctor", "--deep", "--newest", "1")["findings"] == []
+    for newest, found in (("2", 1), ("9", 2)):
+        with pytest.raises(CommandError, match=f"{found} finding"):
+            asked("doctor", "--deep", "--newest", newest)
+    with pytest.raises(CommandError, match="at least one"):
+        asked("doctor", "--deep", "--newest", "0")
+    Step.objects.filter(job__in=jobs).update(failures=0)
 
 
 def test_doctor_mends_only_when_told_to():

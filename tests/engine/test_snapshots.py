@@ -78,10 +78,15 @@ def test_nothing_on_the_way_of_a_job_makes_one(job):
     assert not Snapshot.objects.exists()
 
 
-def took(question):
-    began = time.perf_counter()
-    question()
-    return (time.perf_counter() - began) * 1000
+def took(question, before=lambda: None):
+    """The best of three, in milliseconds."""
+    times = []
+    for _ in range(3):
+        before()
+        began = time.perf_counter()
+        question()
+        times.append(time.perf_counter() - began)
+    return min(times) * 1000
 
 
 @pytest.mark.slow
@@ -95,16 +100,16 @@ def test_a_state_of_a_long_job_is_read_in_a_fraction_of_the_time(drive):
     job = drive(submit(graph))
     assert job.status == "completed"
 
-    places = [1_000, 5_000, 10_000, 15_000, job.seq]
-    without = {}
-    for seq in places:
+    def forget():
         Snapshot.objects.all().delete()
-        without[seq] = took(lambda seq=seq: snapshots.state_at(job, seq))
-    making = took(lambda: [Snapshot.objects.all().delete(), snapshots.state_at(job)])
+
+    places = [1_000, 6_000, 11_000, 16_000, job.seq]
+    without = {seq: took(lambda seq=seq: snapshots.state_at(job, seq), forget) for seq in places}
+    forget()
+    snapshots.state_at(job)
     within = {seq: took(lambda seq=seq: snapshots.state_at(job, seq)) for seq in places}
-    rows = Snapshot.objects.filter(job=job)
-    kept = sum(len(bytes(state)) for state in rows.values_list("state", flat=True))
-    print(f"\n{job.seq} events; {rows.count()} snapshots of {kept} bytes, made in {making:.0f} ms")
+    sizes = [len(bytes(state)) for state in Snapshot.objects.values_list("state", flat=True)]
+    print(f"\n{job.seq} events, {len(sizes)} snapshots of {sum(sizes)} bytes")
     for seq in places:
         print(f"after event {seq}: {without[seq]:.0f} ms without, {within[seq]:.0f} ms with")
     assert within[job.seq] < without[job.seq] / 2

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
+from django.core.management.base import CommandError
 from rich.console import RenderableType
 
 from runtime import doctor, figures
@@ -25,17 +26,27 @@ class Command(AetherisCommand):
             action="store_true",
             help="also compare all jobs with what their events say; reads every event",
         )
+        parser.add_argument("--newest", type=int, metavar="N", help="with --deep: of the N newest jobs only")
         parser.add_argument("--repair", action="store_true", help="say what could be mended")
         parser.add_argument("--yes", action="store_true", help="and mend it")
 
     def answer(
-        self, *, jobs: list[str], deep: bool, repair: bool, yes: bool, **options: Any
+        self,
+        *,
+        jobs: list[str],
+        deep: bool,
+        newest: int | None = None,
+        repair: bool,
+        yes: bool,
+        **options: Any,
     ) -> dict[str, Any]:
+        if newest is not None and newest < 1:
+            raise CommandError(f"--newest {newest}: say how many jobs, at least one.")
         ids = [named_job(job).pk for job in jobs] or None
         repairs = doctor.repair(dry_run=not yes) if repair else []
         findings = [
             {"code": found.code, "job": str(found.job_id), "message": found.message, "remedy": found.remedy}
-            for found in doctor.examine(ids, deep=deep or None)
+            for found in doctor.examine(ids, deep=deep or None, newest=newest)
         ]
         unserved = [] if ids else [asdict(each) for each in figures.unserved()]
         return {"findings": findings, "repairs": repairs, "repaired": repair and yes, "unserved": unserved}
