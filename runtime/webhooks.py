@@ -111,9 +111,12 @@ def _note(webhook: Webhook, state: WebhookState, *, error: str = "") -> bool:
     """Whether it was still for us to say: two processes may read the same event."""
     webhook.state, webhook.error = state, error
     values = {"key": webhook.key, "external_id": webhook.external_id, "entry": webhook.entry}
-    open_rows = Webhook.objects.filter(
-        pk=webhook.pk, state__in=(WebhookState.RECEIVED, WebhookState.UNREADABLE)
-    )
+    known = [WebhookState.RECEIVED, WebhookState.UNREADABLE]
+    if state == WebhookState.APPLIED:
+        known.append(
+            WebhookState.REPEATED
+        )  # said by a process that read the same event right after it was applied
+    open_rows = Webhook.objects.filter(pk=webhook.pk, state__in=known)
     return bool(open_rows.update(state=state, error=error, read_at=DatabaseNow(), **values))
 
 

@@ -233,6 +233,26 @@ def test_a_fork_of_a_job_whose_call_is_accepted_submits_one_of_its_own(happened,
     assert (entry_of(job).state, entry_of(fork).state) == ("committed", "accepted")
 
 
+def test_an_event_that_two_processes_read_at_once_is_applied_and_not_its_own_repetition(
+    worker, outside, monkeypatch
+):
+    job = submit(calling("payout"))
+    run_once(job, worker)
+    key = str(entry_of(job).idempotency_key)
+    text, headers = signed({"type": "paid", "data": {"result": PAID, "reference": key}})
+    first = answers.tell
+
+    def and_the_sweep(*said: Any, **how: Any) -> bool:
+        monkeypatch.setattr(answers, "tell", first)
+        is_first = first(*said, **how)
+        webhooks.read(Webhook.objects.get())
+        return is_first
+
+    monkeypatch.setattr(answers, "tell", and_the_sweep)
+    webhooks.receive("bank", headers, text)
+    assert (Webhook.objects.get().state, told(job).count("tool_returned")) == ("applied", 1)
+
+
 # Everything at the same moment
 
 
