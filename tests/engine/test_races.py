@@ -1,12 +1,13 @@
 # ruff: noqa: B023 - each round is over before the next one begins
 """Races with real transactions: whatever happens at the same moment, one wins and everybody agrees who."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from runtime import recovery
+from runtime import batches, hinting, recovery
 from runtime.exceptions import AetherisError, ApprovalRefused, JobFinished, StaleAttempt
 from runtime.graph import Graph
 from runtime.models import Job, Step
@@ -180,6 +181,57 @@ def test_many_turns_of_one_job_at_once_stay_one_chain(worker):
         assert job.seq == job.events.count() == 2 + 120
     finally:
         threads.close()
+
+
+@pytest.fixture
+def four(outside: Any) -> Iterator[Threads]:
+    threads = Threads(4)
+    yield threads
+    threads.close()
+
+
+def test_sweeps_signals_cancels_and_hints_of_one_crowd_never_wait_in_a_circle(four, worker, monkeypatch):
+    """The sweep holds many jobs in one transaction; all others come to them in other orders."""
+    refused: list[Any] = []
+    monkeypatch.setattr(batches.logger, "error", lambda *told, **how: refused.append((told, how)))
+    for _ in range(4):
+        graph = Graph()
+        graph.wait("go", signal="go", timeout=3600, on_timeout="continue") >> graph.function("end", "say")
+        graph.wait("other", signal="other")
+        jobs = [drive(submit(graph), worker) for _ in range(40)]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE aetheris_wait SET deadline_at = aetheris_now() WHERE name = 'go' AND closed_at IS NULL"
+            )
+        steps = list(Step.objects.filter(job__in=jobs).order_by("-id").values_list("pk", flat=True))
+
+        def signalled() -> list[Any]:
+            return [_attempt(lambda: job.signal("go")) for job in reversed(jobs)]
+
+        def ended() -> list[Any]:
+            return [
+                _attempt(job.cancel if number % 3 == 0 else job.pause)
+                for number, job in enumerate(jobs[::-1])
+            ]
+
+        def hinted() -> None:
+            for _ in range(30):
+                hinting.note(steps)
+
+        answers = four.at_once(recovery.wake_due, signalled, ended, hinted)
+        assert [answer for answer in answers if isinstance(answer, Exception)] == []
+        assert [one for one in (*answers[1], *answers[2]) if isinstance(one, Exception)] == []
+        recovery.wake_due()
+        for job in jobs:
+            assert told(job).count("timer_fired") + told(job).count("signal_consumed") <= 1
+    assert refused == []
+
+
+def _attempt(verb: Any) -> Any:
+    try:
+        return verb()
+    except (JobFinished, StaleAttempt):
+        return None
 
 
 def _silence(worker: Any) -> None:
