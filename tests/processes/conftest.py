@@ -13,6 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from aetheris_project import addresses
 from examples.local_service.http import Server
+from examples.payments.payouts import Payouts
 from examples.payments.service import PaymentService
 from runtime import leases
 from runtime.conf import settings as runtime_settings
@@ -30,11 +31,15 @@ recoveries: list[float] = []
 
 
 @pytest.fixture(scope="package")
-def witness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Witness]:
+def payments(tmp_path_factory: pytest.TempPathFactory) -> PaymentService:
+    return PaymentService(tmp_path_factory.mktemp("witness") / "effects.jsonl")
+
+
+@pytest.fixture(scope="package")
+def witness(payments: PaymentService) -> Iterator[Witness]:
     """The outside world, with a memory of its own."""
-    service = PaymentService(tmp_path_factory.mktemp("witness") / "effects.jsonl")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # the witness is asked many times a second
-    with Server(service) as server:
+    with Server(payments) as server:
         witness = Witness(server.url)
         yield witness
         witness.close()
@@ -47,7 +52,7 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Flags:
 
 
 @pytest.fixture(scope="package")
-def running_stack(witness: Witness, flags: Flags) -> Iterator[Supervisor]:
+def running_stack(witness: Witness, payments: PaymentService, flags: Flags) -> Iterator[Supervisor]:
     """A stack as `make stack` runs it, on an empty database, with our agents and a hook at the crash points."""
     places = Places(instance=f"{services.slot().instance}/processes")
     clean(places)
@@ -63,6 +68,7 @@ def running_stack(witness: Witness, flags: Flags) -> Iterator[Supervisor]:
         use_given_servers=False,
     )
     with supervisor:
+        payments.payouts = Payouts(f"{supervisor.url}/api/v1/webhooks/witness", tools.WEBHOOK_SECRET)
         yield supervisor
 
 

@@ -46,6 +46,20 @@ class Witness:
         """The next request of this order takes effect, and is answered, only later."""
         self._post("/faults", kind="late", at="before", order=order, seconds=seconds)
 
+    def end_payout(self, job: Job, status: str = "paid") -> int:
+        """End the payout of a job, and tell by webhook, again each time; what that was answered with, 0 for nothing."""
+        [payout] = [
+            effect
+            for effect in self._get("/effects", order=order_of(job))["effects"]
+            if effect["kind"] == "payout"
+        ]
+        return int(self._http.post(f"/payouts/{payout['id']}/end", json={"status": status}).json()["told"])
+
+    def messages(self, job: Job) -> int:
+        """How many messages were sent about the order of a job."""
+        effects = self._get("/effects", order=order_of(job))["effects"]
+        return sum(effect["kind"] == "message" for effect in effects)
+
     def forgive(self) -> None:
         """Nothing goes wrong any more."""
         self._http.delete("/faults").raise_for_status()

@@ -7,7 +7,7 @@ from runtime.agents import agent, step
 from runtime.context import Context
 from runtime.graph import Graph
 
-TOOLS = ("pay", "notify", "notify_verified", "pay_verified")
+TOOLS = ("pay", "notify", "notify_verified", "pay_verified", "payout")
 
 
 @step
@@ -135,4 +135,12 @@ def undone() -> Graph:
     first = graph.tool("first", "witness.pay_undoably", order="${input.order}")
     second = graph.tool("second", "witness.pay_undoably", order="${input.order}")
     first >> second >> graph.wait("wait", signal="never")
+    return graph
+
+
+@agent("paid-out")
+def paid_out() -> Graph:
+    """A payout that is undone when the job is cancelled."""
+    graph = Graph(compensate="on_cancel")
+    graph.tool("call", "witness.payout", order="${input.order}")
     return graph

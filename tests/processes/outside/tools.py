@@ -6,7 +6,20 @@ from typing import Any
 
 import httpx
 
-from tools import Absent, Compensation, Happened, NotSent, ToolContext, Verdict, tool
+from tools import (
+    Absent,
+    Compensation,
+    Failed,
+    Happened,
+    NotSent,
+    Pending,
+    ToolContext,
+    Verdict,
+    tool,
+    webhooks,
+)
+
+WEBHOOK_SECRET = "whsec_" + "dGhlIHdpdG5lc3MgdGVsbHMgYnkgd2ViaG9vaw=="
 
 
 @tool(name="witness.pay", idempotent=True, key_window=timedelta(hours=24), timeout=30)
@@ -60,6 +73,25 @@ def pay_verified(context: ToolContext, order: str) -> dict[str, Any]:
 def pay_undoably(context: ToolContext, order: str) -> dict[str, Any]:
     """Undone by a message."""
     return _post("/refunds", {"order": order, "amount": 1.0}, context.idempotency_key)
+
+
+@tool(
+    name="witness.payout",
+    webhook="witness",
+    timeout=30,
+    compensate=Compensation("witness.notify_verified", {"order": "${arguments.order}"}),
+)
+def payout(context: ToolContext, order: str) -> Pending:
+    """Accepted at once and ended later, of which a webhook tells; the witness cannot be asked."""
+    accepted = _post("/payouts", {"order": order, "amount": 1.0}, context.idempotency_key)
+    return Pending(accepted["id"], callback=True, timeout=timedelta(minutes=10))
+
+
+@webhooks.provider("witness", verify=webhooks.StandardWebhooks([WEBHOOK_SECRET]))
+def witness(event: Any) -> webhooks.Notice:
+    payout = event["data"]
+    ended = Happened(payout) if payout["status"] == "paid" else Failed(payout["reason"])
+    return webhooks.Notice(ended, key=payout["key"], external_id=payout["id"])
 
 
 def _post(path: str, body: dict[str, Any], key: str) -> dict[str, Any]:
