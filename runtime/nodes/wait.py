@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from runtime import schemas
 from runtime.exceptions import Permanent
 from runtime.graph import seconds
 from runtime.nodes.base import Node
@@ -12,6 +13,8 @@ from runtime.outcomes import CancelJob, Completed, Failed, Outcome, Waiting
 from runtime.signals import RESERVED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.context import Context
     from runtime.models import Step
 
@@ -31,7 +34,7 @@ class WaitNode(Node):
                 timeout=timedelta(seconds=seconds(config["timeout"])) if "timeout" in config else None,
             )
         if context.resume["outcome"] == "signalled":
-            return Completed(context.resume["payload"])
+            return _taken(context.resume["payload"], config)
         match config.get("on_timeout", "fail"):
             case {"value": value}:
                 return Completed(context.evaluate(value), branch="timed_out")
@@ -43,3 +46,11 @@ class WaitNode(Node):
                 return Failed(
                     {"type": "WaitTimedOut", "message": f"no signal {config['signal']!r} came in time"}
                 )
+
+
+def _taken(payload: Any, config: Mapping[str, Any]) -> Outcome:
+    if wrong := schemas.misfit(payload, config.get("schema", {})):
+        where = f"{wrong.field}: " if wrong.field else ""
+        told = f"the payload of signal {config['signal']!r} does not fit the schema: {where}{wrong.reason}"
+        return Failed({"type": "SignalInvalid", "message": told})
+    return Completed(payload)

@@ -45,6 +45,20 @@ def test_a_signal_before_its_wait_is_kept_and_acts_when_the_wait_is_entered(driv
     assert step_of(job, "go").attempt == 2
 
 
+@pytest.mark.parametrize("payload, ending", [({"amount": 5}, "completed"), ({"amount": "5"}, "failed")])
+def test_a_payload_that_does_not_fit_the_schema_of_its_wait_fails_the_step(payload, ending, drive):
+    graph = Graph()
+    schema = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}
+    graph.wait("paid", signal="paid", schema=schema)
+    job = drive(submit(graph))
+    job.signal("paid", payload)
+    job = drive(job)
+    assert (job.status, job.error and job.error["type"]) == (
+        ending,
+        None if ending == "completed" else "SignalInvalid",
+    )
+
+
 def test_a_signal_of_another_name_wakes_nobody(drive):
     job = drive(Job.objects.submit("wait"))
     job.signal("stop", 1)
