@@ -588,7 +588,10 @@ BEGIN
       chain := aetheris_append(chain, op ->> 'type', op ->> 'key', coalesce((op ->> 'new_attempt')::int, (op ->> 'attempt')::int), NULL,
                                op ->> 'data', op ->> 'sd', op -> 'parts', (op ->> 'call') || '#' || (op ->> 'generation'));
       -- Accepted too late for its step, which will not ask: the call is in doubt again, now under the outside's own name.
-      closing := closing OR op ->> 'to' = 'accepted';
+      IF op ->> 'to' = 'accepted' THEN
+        closing := closing OR EXISTS (SELECT 1 FROM aetheris_step s
+          WHERE s.id = (op ->> 'step')::bigint AND s.status IN ('failed', 'cancelled'));
+      END IF;
       IF job.compensating_at IS NOT NULL THEN
         v_settled := v_settled || ARRAY(SELECT l.undone_by_id FROM aetheris_ledger_entry l WHERE l.job_id = job.id
           AND l.step_id = (op ->> 'step')::bigint AND l.call = op ->> 'call' AND l.generation = (op ->> 'generation')::int
