@@ -39,6 +39,17 @@ def test_a_fork_repeats_only_what_comes_after_and_leaves_its_origin_alone(drive,
     assert told(fork)[:3] == ["job_submitted", "plan_recorded", "job_forked"]
 
 
+def test_a_fork_of_which_nothing_can_run_ends_at_once_with_its_result_evaluated(drive):
+    graph = Graph()
+    graph.function("large", "say", value="${input}")
+    graph.condition("big", "false").when(True) >> graph.function("after", "say", value=1)
+    graph.result({"big": "${big}", "after": "${after}", "size": "${size(large)}", "given": "${input}"})
+    job = drive(submit(graph, "x" * 100_000))
+    fork = job.fork("after", input=7)
+    assert (fork.status, statuses(fork)["after"]) == ("completed", "skipped")
+    assert fork.result == {**job.result, "given": 7}
+
+
 def test_a_step_is_given_something_else_and_keeps_its_other_inputs(drive, outside):
     job = drive(submit(payments(), 5))
     fork = drive(job.fork("refund", step_input={"amount": 2}))
