@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from runtime import ports
+from runtime import ports, recovery
 from runtime.execution import run_step
 from runtime.graph import Graph
-from runtime.models import Event, Job, Step
+from runtime.models import Event, Job, Step, Wait
 from runtime.ports import CrashPoint
 from runtime.resolution import resolve
 from runtime.snapshots import state_at
@@ -170,3 +170,18 @@ def test_a_kill_during_the_payment_of_one_item_leaves_that_one_to_a_person(model
     resolve(doubt, "happened", by="ops", why="it is in the books", result={"charged": 7.0})
     assert drive_with(job, other).status == "completed"
     assert (len(model), len(world.effects("charge"))) == (20, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_10_000_timers_that_are_due_at_once_all_fire_once(worker, clock):
+    inner = Graph()
+    inner.timer("t", "1h")
+    job = submit(mapping(inner), list(range(10_000)))
+    run_through(job, worker)
+    assert Wait.objects.open().filter(kind="timer").count() == 10_000
+    clock.forward(hours=2)
+    while recovery.wake_due():
+        pass
+    assert not Wait.objects.open().filter(kind="timer").exists()
+    assert job.events.filter(type="timer_fired").count() == 10_000
