@@ -8,12 +8,17 @@ from typing import Any, LiteralString
 
 import psycopg
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-def ask(statement: LiteralString, *values: Any) -> Any:
-    """The one value that a statement answers. Raises Django's database errors."""
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        row = psycopg.RawCursor(connection.connection).execute(statement, values, prepare=True).fetchone()
+def ask(statement: LiteralString, *values: Any, via: BaseDatabaseWrapper | None = None) -> Any:
+    """The one value that a statement answers, on the thread's own connection where none is named.
+
+    Raises Django's database errors.
+    """
+    database = via or connection
+    database.close_if_health_check_failed()
+    database.ensure_connection()
+    with database.wrap_database_errors:
+        row = psycopg.RawCursor(database.connection).execute(statement, values, prepare=True).fetchone()
     return row[0] if row else None

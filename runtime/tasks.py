@@ -19,7 +19,7 @@ from celery.signals import (
 )
 from django.db import connection
 
-from runtime import ports, queues, schedules
+from runtime import ports, queues, schedules, sharing
 from runtime.conf import settings
 from runtime.dispatch import RUN_STEPS
 from runtime.execution import run_step
@@ -85,6 +85,7 @@ def _start_in_parent(sender: Any = None, **kwargs: object) -> None:
     global _threads
     if "prefork" not in type(sender.pool).__module__:  # a thread pool: this process runs the steps
         _threads = sender.pool.limit
+        sharing.begin()
         incarnation()
 
 

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
-from runtime import blobs, chain, dispatch, failures, news, outages, policies, ports, statements
+from runtime import blobs, chain, dispatch, failures, news, outages, policies, ports, sharing, statements
 from runtime.conf import settings
 from runtime.exceptions import (
     AetherisError,
@@ -379,6 +379,8 @@ class Turn:
 
     def _ask(self, text: str) -> TurnAnswer:
         try:
+            if sharing.is_on() and not connection.in_atomic_block and "submit" not in self._payload:
+                return sharing.ask(text, self._payload.get("job"))
             # Inside a caller's transaction a refused turn must not spoil the rest of it.
             with transaction.atomic() if connection.in_atomic_block else nullcontext():
                 # Django leaves jsonb to whoever knows the encoder: here it is plain JSON.

@@ -259,9 +259,10 @@ END $$;
 
 -- statement
 -- Plans are made once for each connection, whatever the values: custom ones would be made five times over first.
-CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb, waits boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   job aetheris_job;
+  v_job uuid;
   chain aetheris_chain;
   now_at timestamptz;
   op jsonb;
@@ -337,9 +338,17 @@ BEGIN
     IF NOT FOUND THEN
       RETURN '{"claimed": null}';
     END IF;
-    SELECT * INTO job FROM aetheris_job WHERE id = r.job_id FOR NO KEY UPDATE;
+    v_job := r.job_id;
   ELSE
-    SELECT * INTO job FROM aetheris_job WHERE id = (turn ->> 'job')::uuid FOR NO KEY UPDATE;
+    v_job := (turn ->> 'job')::uuid;
+  END IF;
+  IF waits AND job.id IS NULL THEN
+    SELECT * INTO job FROM aetheris_job WHERE id = v_job FOR NO KEY UPDATE;
+  ELSIF job.id IS NULL THEN
+    SELECT * INTO job FROM aetheris_job WHERE id = v_job FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND AND EXISTS (SELECT 1 FROM aetheris_job WHERE id = v_job) THEN
+      RETURN '{"held": true}';
+    END IF;
   END IF;
   IF job.id IS NULL THEN
     RAISE EXCEPTION 'no such job' USING ERRCODE = 'AE002';
@@ -1020,23 +1029,18 @@ BEGIN
 END $$;
 
 -- statement
--- Turns of several jobs in one transaction, for the sweeper: a job that somebody is at work on is passed over, and a
--- turn that is refused takes nothing of the others along. Answers for each what the turn answered, or `held`, or
--- `refused` with the SQL state.
-CREATE OR REPLACE FUNCTION aetheris_turns(turns jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+-- Turns of several jobs in one transaction. A turn that is refused takes nothing of the others along, and a job that
+-- somebody is at work on is passed over: no turn here waits for a job while it holds others, so that two callers
+-- cannot wait for each other. One who waits sends turns of one job only. Answers for each what the turn answered, or
+-- `held`, or `refused` with the SQL state.
+CREATE OR REPLACE FUNCTION aetheris_turns(turns jsonb, waits boolean DEFAULT false) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   one jsonb;
   answers jsonb := '[]';
 BEGIN
   FOR one IN SELECT value FROM jsonb_array_elements(turns) LOOP
-    -- No turn here waits for a job, so two sweepers that hold several cannot wait for each other.
-    PERFORM 1 FROM aetheris_job WHERE id = (one ->> 'job')::uuid FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-      answers := answers || '{"held": true}'::jsonb;
-      CONTINUE;
-    END IF;
     BEGIN
-      answers := answers || aetheris_turn(one);
+      answers := answers || aetheris_turn(one, waits);
     EXCEPTION WHEN OTHERS THEN
       answers := answers || jsonb_build_object('refused', SQLSTATE, 'message', SQLERRM);
     END;

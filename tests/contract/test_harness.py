@@ -420,8 +420,10 @@ def test_the_guard_watches_its_own_thread_only_and_leaves_nothing_behind():
     stop, read = threading.Event(), []
 
     def elsewhere():
-        while not stop.wait(0.001):
+        while True:
             read.append((time.time(), random.random(), uuid.uuid4()))
+            if stop.wait(0.001):
+                return
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
