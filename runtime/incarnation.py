@@ -22,7 +22,7 @@ from uuid import UUID
 import structlog
 from django.db import connection
 
-from runtime import leases
+from runtime import leases, lifelines
 from runtime.conf import settings
 from runtime.context import Context
 from runtime.exceptions import LeaseUnavailable, StaleAttempt
@@ -36,11 +36,14 @@ logger = structlog.get_logger(__name__)
 BEAT = """
 WITH beat AS (
   INSERT INTO aetheris_worker (id, name, host, pid, role, queues, capabilities, started_at, heartbeat_at, holding,
-      draining_at)
+      lifeline, draining_at)
     VALUES (%(id)s, %(name)s, %(host)s, %(pid)s, %(role)s, %(queues)s, %(capabilities)s, aetheris_now(),
             aetheris_now(), %(holding)s,
+            CASE WHEN pg_backend_pid() = %(session)s THEN
+              CASE WHEN pg_try_advisory_lock(%(namespace)s, %(lifeline)s) THEN %(lifeline)s END END,
             CASE WHEN %(draining)s THEN aetheris_now() END)
   ON CONFLICT (id) DO UPDATE SET heartbeat_at = aetheris_now(), holding = excluded.holding, stopped_at = NULL,
+    lifeline = excluded.lifeline,
     draining_at = coalesce(aetheris_worker.draining_at, excluded.draining_at)
 )
 SELECT s.id, s.attempt, s.status = 'running' AND s.worker_id = %(id)s AS ours,
@@ -153,21 +156,27 @@ class Incarnation:
     # The heartbeat
 
     def _run(self) -> None:
-        pause = settings().heartbeat_seconds
+        pause = 0.0
+        failed = False
         while not self._stop.wait(pause):
+            pause = settings().heartbeat_seconds
             try:
-                self._beat()
+                self._beat(tied=True)
+                failed = False
             except Exception as error:  # of whatever kind: without a heartbeat every step here is rescued
                 logger.warning("heartbeat_failed", worker=str(self.id), error=str(error).strip())
                 connection.close()
+                # Perhaps only the connection was lost. Its lifeline is taken again before anybody misses a beat.
+                pause, failed = (pause if failed else 0.0), True
             if self._drain_until is not None and time.monotonic() > self._drain_until:
                 self._end_drain()
         connection.close()
 
-    def _beat(self) -> None:
+    def _beat(self, *, tied: bool = False) -> None:
+        """`tied`: this thread's connection, which lasts as long as the process, holds the lifeline."""
         with self._lock:
             held = dict(self._held)
-        answer = self._write(held)
+        answer = self._write(held, tied)
         for step_id, one in held.items():
             attempt, ours, ending = answer.get(step_id, (None, False, False))
             if attempt == one.step.attempt and ours and not ending:
@@ -179,7 +188,8 @@ class Incarnation:
         self._extend_leases(held)
         self._leave_if_stuck(held)
 
-    def _write(self, held: dict[int, Held]) -> dict[int, tuple[int, bool, bool]]:
+    def _write(self, held: dict[int, Held], tied: bool) -> dict[int, tuple[int, bool, bool]]:
+        connection.ensure_connection()
         holding = {str(step_id): one.step.attempt for step_id, one in held.items() if one.lost_since is None}
         row: dict[str, Any] = {
             "id": self.id,
@@ -191,6 +201,9 @@ class Incarnation:
             "capabilities": list(self.capabilities),
             "holding": json.dumps(holding),
             "draining": self.draining,
+            "namespace": lifelines.NAMESPACE,
+            "lifeline": lifelines.number(self.id),
+            "session": lifelines.session() if tied else None,
             "held": list(held),
         }
         with connection.cursor() as cursor:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from django.db import InterfaceError, OperationalError, connection, models
@@ -19,12 +20,14 @@ from django.db import InterfaceError, OperationalError, connection, models
 from runtime import batches, dispatch, hinting, leases, queues, subjobs, webhooks
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
-from runtime.exceptions import LeaseUnavailable, StaleAttempt
+from runtime.exceptions import JobFinished, LeaseUnavailable, StaleAttempt
 from runtime.execution import run_step
 from runtime.hinting import Group
 from runtime.incarnation import Incarnation
+from runtime.lifelines import Lookout
 from runtime.models import Job, Step, Wait, Webhook, Worker
 from runtime.ports import CrashPoint, crash_point
+from runtime.states import StepStatus
 from runtime.turn import Turn
 
 logger = structlog.get_logger(__name__)
@@ -59,8 +62,10 @@ class Sweeper:
     """The supervised sweeper process: also a worker, for the time in which no hint can be sent."""
 
     worker: Incarnation
+    lookout: Lookout = field(default_factory=Lookout)
     _last: float | None = None
     _blind_until: float = 0.0
+    _subjobs_after: UUID | None = None
     _forget_after: float = 0.0
     _pool: ThreadPoolExecutor | None = field(default=None, repr=False)
 
@@ -69,15 +74,20 @@ class Sweeper:
         self._notice_gap()
         swept = Swept()
         if time.monotonic() >= self._blind_until:
-            swept.rescued = rescue_lost()
+            swept.rescued = rescue_dead(self.lookout.dead()) + rescue_lost()
         swept.timed_out = end_overdue() + end_overdue_jobs()
         swept.woken = wake_due(within=settings().sweep_seconds)
         swept.webhooks = read_webhooks()
-        settle_subjobs()
+        tell_parents()
+        self._subjobs_after = cancel_orphans(self._subjobs_after)
         swept.hinted, swept.run_here = self._hint_ready()
         self._forget_workers()
         self._last = time.monotonic()
         return swept
+
+    def pause_after(self, swept: Swept) -> float:
+        """Seconds until the next round is worth its while."""
+        return 0.0 if swept.is_full else min(settings().sweep_seconds, self.lookout.soonest)
 
     def end(self) -> None:
         """Steps that run here finish within the grace time; past it the heartbeat hands them back and ends us."""
@@ -141,6 +151,15 @@ class Sweeper:
             self._forget_after = time.monotonic() + FORGET_SECONDS
 
 
+def rescue_dead(workers: Sequence[UUID]) -> int:
+    """Steps of workers that are known to be dead go back to ready, whatever their leases say."""
+    if not workers:
+        return 0
+    lost = Step.objects.filter(status=StepStatus.RUNNING, worker__in=workers).for_list()[:BATCH]
+    crash_point(CrashPoint.IN_SWEEP)
+    return _commit("rescued", [step.rescuing() for step in lost])
+
+
 def rescue_lost() -> int:
     """Steps whose lease is gone and whose worker is silent, or does not know of them, go back to ready."""
     lease = timedelta(seconds=settings().lease_seconds)
@@ -186,13 +205,22 @@ def read_webhooks() -> int:
     return _each(Webhook.objects.due()[:BATCH], webhooks.read, "webhook_read")
 
 
-def settle_subjobs() -> int:
-    """Ends that a crash kept from their parents are told now, and children of ended parents are asked to end."""
-    told = _each(Job.objects.unreported()[:BATCH], subjobs.report, "reported")
-    orphans = Job.objects.orphaned().for_list()[:BATCH]
-    return told + _each(
-        orphans, lambda job: job.cancel(by="sweeper", why="its parent ended"), "orphan_cancelled"
+def tell_parents() -> int:
+    """Ends of subjobs that a crash kept from their parents."""
+    return _each(Job.objects.unreported()[:BATCH], subjobs.report, "reported")
+
+
+def cancel_orphans(after: UUID | None = None) -> UUID | None:
+    """Subjobs of ended parents are asked to end: of those open, so many that follow `after`. Where to look next."""
+    tied = Job.objects.tied_to_parents().order_by("pk").values_list("pk", flat=True)
+    page = list((tied.filter(pk__gt=after) if after else tied)[:BATCH])
+    orphans = (
+        Job.objects.filter(pk__in=page).orphaned().select_related("parent_step").order_by("pk")
+        if page
+        else ()
     )
+    _each(orphans, subjobs.cancel_orphan, "orphan_cancelled")
+    return page[-1] if len(page) == BATCH else None
 
 
 def forget_workers() -> None:
@@ -213,7 +241,7 @@ def _each(rows: Iterable[T], verb: Callable[[T], None], told: str) -> int:
     for row in rows:
         try:
             verb(row)
-        except StaleAttempt:
+        except (StaleAttempt, JobFinished):
             continue  # somebody was first, perhaps another sweeper
         except (OperationalError, InterfaceError):
             raise  # PostgreSQL is away, not this row at fault

@@ -16,7 +16,7 @@ from django.db import transaction
 from runtime import planning
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
-from runtime.exceptions import JobFinished, TooDeep
+from runtime.exceptions import JobFinished, StaleAttempt, TooDeep
 from runtime.models import Event, Job, Signal
 from runtime.states import JobStatus, SignalState
 from runtime.turn import part
@@ -91,3 +91,13 @@ def cancel_children(job: Job, *, by: str) -> None:
     for child in Job.objects.unfinished().filter(parent_step__job=job, on_parent_end="cancel").for_list():
         with suppress(JobFinished):  # it ended meanwhile
             child.cancel(by=by, why=f"its parent {job.pk} was cancelled")
+
+
+def cancel_orphan(child: Job) -> None:
+    """Ask a subjob to end whose parent has ended, unless the parent was retried since somebody looked."""
+    assert child.parent_step is not None
+    with transaction.atomic():
+        Job.objects.select_for_update(no_key=True).only("pk").get(pk=child.parent_step.job_id)
+        if not Job.objects.filter(pk=child.pk).orphaned().exists():
+            raise StaleAttempt(f"the parent of job {child.pk} goes on")
+        child.cancel(by="sweeper", why="its parent ended")

@@ -34,17 +34,20 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Subjobs with what a parent is told of them, and no payloads."""
         return self.select_related("parent_step").only("status", "head", "parent_step__job")
 
-    def orphaned(self) -> JobQuerySet:
-        """Subjobs that go on though what they were for has ended, and that were not meant to."""
-        parent_ended = Q(parent_step__finished_at__isnull=False) | Q(
-            parent_step__job__ending_as__isnull=False
-        )
+    def tied_to_parents(self) -> JobQuerySet:
+        """Open subjobs that are to end with what they are for."""
         return self.filter(
-            parent_ended,
             on_parent_end="cancel",
             finished_at__isnull=True,  # in these words the index is found
             cancel_requested_at__isnull=True,
         )
+
+    def orphaned(self) -> JobQuerySet:
+        """Those of them whose parent has ended."""
+        parent_ended = Q(parent_step__finished_at__isnull=False) | Q(
+            parent_step__job__ending_as__isnull=False
+        )
+        return self.tied_to_parents().filter(parent_ended)
 
     def unfinished(self) -> JobQuerySet:
         return self.filter(status__in=JOB_UNFINISHED)

@@ -30,6 +30,8 @@ class Worker(models.Model):
     heartbeat_at = models.DateTimeField()
     holding = models.JSONField(default=dict)
     """The steps this process runs: step id → attempt."""
+    lifeline = models.IntegerField(null=True)
+    """The number of the advisory lock that its heartbeat holds; NULL where it holds none. See `runtime.lifelines`."""
     draining_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(null=True)
 

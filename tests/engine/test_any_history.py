@@ -153,7 +153,8 @@ class History:
         recovery.end_overdue()
         recovery.end_overdue_jobs()
         recovery.wake_due()
-        recovery.settle_subjobs()
+        recovery.tell_parents()
+        recovery.cancel_orphans()
 
     def cancel(self) -> None:
         self.job().cancel()

@@ -113,7 +113,8 @@ def sweep_plans() -> dict[str, str]:
         recovery.end_overdue()
         recovery.end_overdue_jobs()
         recovery.wake_due()
-        recovery.settle_subjobs()
+        recovery.tell_parents()
+        recovery.cancel_orphans()
         hinting.unclaimed([hinting.Group("default", ()), *hinting.groups()])
     return {sql: plan_of(sql) for sql in seen}
 

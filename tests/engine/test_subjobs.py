@@ -1,12 +1,15 @@
 """Subjobs: an agent as a step of another. It begins once, its end is told once, and it ends with its parent."""
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from runtime import agents, recovery, subjobs
-from runtime.exceptions import InputInvalid, JobFinished, Permanent
+from runtime.exceptions import InputInvalid, JobFinished, Permanent, StaleAttempt
 from runtime.graph import Graph, GraphInvalid
 from runtime.models import Job
 from runtime.ports import CrashPoint
@@ -54,6 +57,17 @@ def waiting_parent(worker: Any, **keys: Any) -> tuple[Job, Job]:
     """A parent that waits for a child, which waits for the signal `go`."""
     job = drive_with(submit(calling_agent("wait", **keys)), worker)
     return job, drive_with(child_of(job), worker)
+
+
+def until_blocked() -> None:
+    """Somebody waits for a lock."""
+    with connection.cursor() as cursor:
+        for _ in range(2000):
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+            time.sleep(0.002)
+    raise AssertionError("nobody waits")
 
 
 def again(job: Job) -> Job:
@@ -184,9 +198,9 @@ def test_an_end_that_a_crash_kept_from_the_parent_is_told_by_the_sweep(worker, m
     child.signal("go", "came")
     drive_with(child, worker)
     assert (child.status, child.reported_at, drive_with(job, worker).status) == ("completed", None, "waiting")
-    assert recovery.settle_subjobs() == 1
+    assert recovery.tell_parents() == 1
     assert drive_with(job, worker).result == "came"
-    assert recovery.settle_subjobs() == 0
+    assert recovery.tell_parents() == 0
 
 
 def test_an_end_that_is_told_twice_has_one_effect(drive):
@@ -204,7 +218,7 @@ def test_a_parent_that_has_ended_does_not_mind_that_its_subjob_ends(worker):
     child.signal("go", 1)
     assert drive_with(child, worker).status == "completed"
     assert again(child).reported_at is not None
-    assert recovery.settle_subjobs() == 0
+    assert recovery.tell_parents() == 0
 
 
 def test_a_paused_parent_takes_the_result_when_it_is_resumed(worker):
@@ -235,7 +249,7 @@ def test_a_cancelled_parent_cancels_its_subjobs_all_the_way_down(worker, agents_
 def test_an_abandoned_subjob_goes_on_without_its_parent(worker):
     job, child = waiting_parent(worker, on_parent_end="abandon")
     job.cancel(by="ops")
-    assert recovery.settle_subjobs() == 0
+    recovery.cancel_orphans()
     assert again(child).status == "waiting"
     child.signal("go", 1)
     assert drive_with(child, worker).status == "completed"
@@ -262,7 +276,7 @@ def test_a_subjob_that_a_crash_kept_from_the_cancel_is_cancelled_by_the_sweep(wo
         crashing.setattr(subjobs, "cancel_children", lambda job, by: None)
         job.cancel(by="ops")
     assert again(child).status == "waiting"
-    recovery.settle_subjobs()
+    recovery.cancel_orphans()
     assert again(child).status == "cancelled"
 
 
@@ -274,8 +288,67 @@ def test_a_parent_that_fails_takes_its_subjob_along(worker):
     run_alone(job, worker, "sub")
     child = drive_with(child_of(job), worker)
     assert drive_with(job, worker).status == "failed"
-    recovery.settle_subjobs()
+    recovery.cancel_orphans()
     assert again(child).status == "cancelled"
+
+
+def failed_parent_of_an_open_child(worker: Any) -> tuple[Job, Job]:
+    graph = calling_agent("wait")
+    failing_for("bad")
+    graph.function("bad", "do", what="fail for", value="bad")
+    job = submit(graph)
+    run_alone(job, worker, "sub")
+    child = drive_with(child_of(job), worker)
+    return drive_with(job, worker), child
+
+
+def test_a_parent_that_is_retried_just_then_keeps_its_subjob(worker):
+    """Between the sweep's two looks."""
+    job, child = failed_parent_of_an_open_child(worker)
+    found = Job.objects.orphaned().get()
+    mend()
+    job.retry()
+    with pytest.raises(StaleAttempt):
+        subjobs.cancel_orphan(found)
+    assert again(child).status == "waiting"
+    drive_with(job, worker)
+    child.signal("go", 1)
+    drive_with(child, worker)
+    assert drive_with(job, worker).status == "completed"
+
+
+def test_a_parent_is_not_retried_while_its_subjob_is_asked_to_end(worker, pair, monkeypatch):
+    job, child = failed_parent_of_an_open_child(worker)
+    mend()
+    cancel, entered = Job.cancel, threading.Event()
+
+    def slowly(one: Job, **keys: Any) -> None:
+        entered.set()
+        until_blocked()
+        cancel(one, **keys)
+
+    monkeypatch.setattr(Job, "cancel", slowly)
+
+    def retry() -> None:
+        entered.wait()
+        job.retry()
+
+    assert pair.at_once(recovery.cancel_orphans, retry) == [None, None]
+    assert again(child).status == "cancelled"
+    drive_with(job, worker)
+    assert drive_with(again(child), worker).status == "waiting", "it goes on with its parent"
+    child.signal("go", 1)
+    drive_with(child, worker)
+    assert drive_with(job, worker).status == "completed"
+
+
+def test_a_sweep_looks_at_so_many_open_subjobs_and_at_the_others_next(worker, monkeypatch):
+    monkeypatch.setattr(recovery, "BATCH", 2)
+    children = [failed_parent_of_an_open_child(worker)[1] for _ in range(3)]
+    after = recovery.cancel_orphans()
+    assert [again(child).status for child in children] == ["cancelled", "cancelled", "waiting"]
+    assert recovery.cancel_orphans(after) is None
+    assert again(children[2]).status == "cancelled"
 
 
 def test_a_copy_that_is_told_to_end_takes_its_subjob_along(worker):
@@ -285,7 +358,7 @@ def test_a_copy_that_is_told_to_end_takes_its_subjob_along(worker):
     job = submit(mapping(inner, completion={"tolerated_failures": 1}), ["a", "b"])
     for key in ("each", "each[0].sub", "each[1].sub", "each[1].it"):
         run_alone(job, worker, key)
-    recovery.settle_subjobs()
+    recovery.cancel_orphans()
     kept, ended = Job.objects.filter(parent_step__job=job).order_by("parent_step")
     assert (kept.status, ended.status) == ("pending", "cancelled")
     drive_with(kept, worker)
@@ -393,13 +466,13 @@ def test_a_subjob_that_was_cancelled_with_its_parent_goes_on_when_that_is_retrie
     run_alone(job, worker, "sub")
     child = drive_with(child_of(job), worker)
     drive_with(job, worker)
-    recovery.settle_subjobs()
+    recovery.cancel_orphans()
     assert (job.status, again(child).status) == ("failed", "cancelled")
     mend()
     job.retry()
     drive_with(job, worker)
     assert drive_with(again(child), worker).status == "waiting"
-    recovery.settle_subjobs()
+    recovery.cancel_orphans()
     again(child).signal("go", "came")
     drive_with(child, worker)
     assert drive_with(job, worker).status == "completed"

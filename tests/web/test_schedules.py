@@ -1,5 +1,7 @@
 """Schedules and time limits over the API: who may, and what is refused where."""
 
+from django.contrib.auth.models import Permission
+
 from runtime.models import Job
 from tests.web.test_api import fields, problem
 
@@ -26,6 +28,14 @@ def test_who_may_not_see_payloads_sees_that_there_is_an_input(api):
     api("operator").post("schedules", HOURLY)
     seen = api("viewer").get("schedules/hourly").json()
     assert (seen["input"], seen["withheld"]) == (None, ["input"])
+
+
+def test_who_may_not_see_payloads_does_not_get_the_input_by_running_it(api, user_of):
+    """The job would be their own."""
+    api("operator").post("schedules", HOURLY)
+    user_of("submitter", "blind").user_permissions.add(Permission.objects.get(codename="operate_job"))
+    problem(api("submitter", "blind").post("schedules/hourly/run"), 403, "forbidden")
+    assert Job.objects.count() == 0
 
 
 def test_schedules_are_for_those_who_may(api):

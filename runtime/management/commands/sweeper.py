@@ -55,7 +55,7 @@ class Command(BaseCommand):
         while not ending.wait(pause):
             try:
                 sweeper = sweeper or _begin()
-                pause = 0.0 if sweeper.sweep().is_full else settings().sweep_seconds
+                pause = sweeper.pause_after(sweeper.sweep())
             except DatabaseError as error:
                 # PostgreSQL is away: whatever this round would have done, a later one will find again.
                 logger.warning("sweep_failed", error=str(error).strip())
