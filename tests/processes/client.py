@@ -21,7 +21,9 @@ from tests.processes.witness import Witness
 PATIENCE = 60.0
 NEEDED = ("postgres", "valkey", "sweeper-1", "worker-1", "worker-2")
 RECOVERY = 8.0
-"""Seconds from a kill to the next attempt."""
+"""Seconds from a kill to the next attempt, also where the lease has to tell."""
+QUICK_RECOVERY = 4.0
+"""The same where the lifeline tells, on a busy machine."""
 
 
 class NotInTime(AssertionError):
