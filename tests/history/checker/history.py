@@ -20,7 +20,7 @@ Call = tuple[str, str, int]
 """Step, call and generation."""
 
 
-class Unreadable(Exception):
+class Unreadable(ValueError):
     """A line of the history that cannot be read."""
 
 
@@ -167,7 +167,7 @@ class Reader:
                 else:
                     (job or self.run).add(row)
             except (ValueError, KeyError, TypeError) as error:
-                raise Unreadable(f"line {number}: {type(error).__name__}: {error}") from error
+                raise Unreadable(f"line {number}: {error!r}") from error
         if job is not None:
             yield job
 
