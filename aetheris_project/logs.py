@@ -33,6 +33,9 @@ def configuration(format: str, level: str) -> dict[str, Any]:
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
             "httpx": {"level": "WARNING"},  # a line for each model call would drown the others
+            # So would one for each message that comes and goes; what became of steps is in their events.
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
         },
     }
 

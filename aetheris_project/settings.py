@@ -160,6 +160,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "queue_order_strategy": "priority",  # in the order of --queues: realtime before default before background
     "priority_steps": [0],  # a step's priority is a column; messages have none
     "client_name": "aetheris",
+    "ack_emulation": False,  # spares four commands for each message; one that a worker took with it is sent again
 }
 CELERY_BEAT_SCHEDULER = "aetheris_project.beat:OnlyScheduler"
 CELERY_TIMEZONE = "UTC"
