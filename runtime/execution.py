@@ -85,7 +85,7 @@ class Run:
     def go_on(self, answer: TurnAnswer) -> Run | None:
         claimed = answer.get("claimed")
         if claimed is None:
-            return None
+            return Run.begin(answer["taken"]) if answer.get("taken") else None
         ridden = (self.intent, answer["entry"]) if self.intent and answer.get("entry") else None
         bindings = claimed.get("bindings", {})
         return Run(self.job, Step.claimed(claimed, self.job), claimed["next"], self.results, bindings, ridden)
@@ -103,9 +103,9 @@ class Run:
 
 
 def run_step(step_id: int, worker: Incarnation) -> int:
-    """Claim a step, run it, and go on with the job while that is fair. Returns the number of steps run."""
+    """Claim a step, run it, and go on with the job, then with others, while that is fair. The number of steps run."""
     crash_point(CrashPoint.BEFORE_CLAIM)
-    answer = claim(step_id, worker.id)
+    answer = claim(step_id, worker.id, others=worker.others)
     if answer is None:
         return 0
     run: Run | None = Run.begin(answer)
@@ -278,6 +278,7 @@ def _claim_following(turn: Turn, run: Run, outcome: Outcome, worker: Incarnation
         follows=run.following is not None,
         queues=worker.queues,
         intent=run.intent.as_operation() if run.intent else None,
+        others=worker.others,
     )
 
 

@@ -74,6 +74,8 @@ class Incarnation:
     id: UUID = field(default_factory=new_id)
     threads: int = field(default_factory=lambda: settings().threads)
     """How many steps it runs at once."""
+    others: tuple[str, ...] = ()
+    """Queues whose jobs it goes on with when one has nothing more for it, without being told of them."""
     drain_requested: Callable[[], bool] = lambda: False
     """Asked at each heartbeat: pool children learn of a SIGTERM to their parent this way."""
 

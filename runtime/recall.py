@@ -103,12 +103,16 @@ def _claimed(turn: Turn) -> TurnAnswer | None:
     else:
         step = steps.filter(job=turn.job_id).first()
     if step is None:
-        return None
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT aetheris_claimed(%s, %s)", [step.pk, wanted["with_job"]])
-        claimed = json.loads(cursor.fetchone()[0])
-    answer: TurnAnswer = {"job": str(UUID(str(step.job_id))), "claimed": claimed}
+        taken = steps.filter(worker=turn.worker).first() if wanted.get("others") else None
+        return {"taken": _answered(taken, with_job=True)} if taken else None
+    answer = _answered(step, with_job=wanted["with_job"])
     intent = wanted.get("intent")
     if intent and intent["step"] == step.pk:
         answer["entry"] = _intended(turn, intent, step.attempt)
     return answer
+
+
+def _answered(step: Any, *, with_job: bool) -> TurnAnswer:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT aetheris_claimed(%s, %s)", [step.pk, with_job])
+        return {"job": str(UUID(str(step.job_id))), "claimed": json.loads(cursor.fetchone()[0])}

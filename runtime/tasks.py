@@ -60,8 +60,10 @@ def incarnation() -> Incarnation:
     global _incarnation
     with _making:
         if _incarnation is None or _incarnation[0] != os.getpid():
+            served = _queues or settings().queues
             worker = Incarnation(
-                queues=_queues or settings().queues,
+                queues=served,
+                others=served,
                 threads=_threads,
                 drain_requested=lambda: _draining[0] == 1,
             )

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 TurnAnswer = dict[str, Any]
-"""What the gate answers: job, seq, status, answers, and where there are any: claimed, entry, released."""
+"""What the gate answers: job, seq, status, answers, and where there are any: claimed, entry, taken, released."""
 
 
 def part(name: str, value: Any) -> chain.Part:
@@ -327,10 +327,12 @@ class Turn:
         queues: Iterable[str] = (),
         with_job: bool = False,
         intent: dict[str, Any] | None = None,
+        others: Iterable[str] = (),
     ) -> None:
         """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling.
 
-        `follows` says that `step` is the one child of the step that this turn ends.
+        `follows` says that `step` is the one child of the step that this turn ends. `others` are queues: where there
+        is nothing to claim, a ready step of another job in one of them is, and the answer has it as `taken`.
         """
         self._payload["claim"] = {
             "step": step,
@@ -341,6 +343,8 @@ class Turn:
             "intent": intent,
             "token": str(uuid4()),
         }
+        if others:
+            self._payload["claim"]["others"] = list(others)
 
     # The call
 

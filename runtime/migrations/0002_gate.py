@@ -15,7 +15,7 @@ UNDO = [
     "DROP TRIGGER aetheris_event_part_rows ON aetheris_event_part",
     "DROP TRIGGER aetheris_event_part_table ON aetheris_event_part",
     "DROP FUNCTION aetheris_check_entry, aetheris_refuse_change",
-    "DROP FUNCTION IF EXISTS aetheris_turns, aetheris_turn, aetheris_reopen, aetheris_redecide, aetheris_fill, aetheris_intend,"
+    "DROP FUNCTION IF EXISTS aetheris_turns, aetheris_turn, aetheris_take, aetheris_reopen, aetheris_redecide, aetheris_fill, aetheris_intend,"
     " aetheris_claimed, aetheris_compensate, aetheris_settle_wait, aetheris_append, aetheris_releases, aetheris_now",
     "DROP TYPE aetheris_chain",
 ]
@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunSQL(
-            [(sql, None) for sql in [CHAIN, *statements("turn.sql"), *statements("compensation.sql"), *statements("guards.sql")]],
+            [(sql, None) for sql in [CHAIN, *statements("turn.sql"), *statements("compensation.sql"), *statements("take.sql"), *statements("guards.sql")]],
             [(sql, None) for sql in UNDO],
         ),
     ]

@@ -21,7 +21,7 @@ from runtime.states import STEP_FINISHED, STEP_UNFINISHED, StepStatus
 from runtime.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from runtime.outcomes import Waiting
     from runtime.turn import TurnAnswer
@@ -296,9 +296,9 @@ class Edge(models.Model):
         return f"{self.parent_id} → {self.child_id}"
 
 
-def claim(step_id: int, incarnation: UUID) -> TurnAnswer | None:
-    """Claim a step by its id: one call, and the step's row decides. None when it was not to be had."""
+def claim(step_id: int, incarnation: UUID, *, others: Sequence[str] = ()) -> TurnAnswer | None:
+    """Claim a step by its id, or where it is not to be had one of the queues `others`. None where there is none."""
     turn = Turn(step=step_id, worker=incarnation)
-    turn.claim(step_id, only=True, with_job=True)
+    turn.claim(step_id, only=True, with_job=True, others=others)
     answer = turn.commit()
-    return answer if answer.get("claimed") else None
+    return answer if answer.get("claimed") else answer.get("taken")

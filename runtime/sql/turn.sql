@@ -23,7 +23,7 @@
 --   3. bind buffered signals to open waits, oldest first, one signal to one wait.
 --   4. decide edges, release and skip children.
 --   5. close scopes, wake their owners, begin the next ones.
---   6. end the job, or claim what may follow.
+--   6. end the job, or claim what may follow; where nothing does, a step of another job, see take.sql.
 --   7. append the events, all along: header bytes in fixed key order (equal to RFC 8785 on what they may hold), digest
 --      SHA-256(0x00 || header), linked to the digest before.
 --
@@ -336,7 +336,7 @@ BEGIN
     -- A hint names a step only. A step that is not ready any more costs one read and no lock.
     SELECT s.job_id INTO r FROM aetheris_step s WHERE s.id = (turn ->> 'step')::bigint AND s.status = 'ready';
     IF NOT FOUND THEN
-      RETURN '{"claimed": null}';
+      RETURN jsonb_build_object('claimed', NULL, 'taken', CASE WHEN claim ? 'others' THEN aetheris_take(turn) END);
     END IF;
     v_job := r.job_id;
   ELSE
@@ -1016,6 +1016,9 @@ BEGIN
   IF claimed IS NOT NULL THEN
     v_json := v_json || jsonb_build_object('entry', claim_entry,
       'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)));
+  END IF;
+  IF claimed IS NULL AND turn -> 'claim' ? 'others' THEN
+    v_json := v_json || jsonb_build_object('taken', aetheris_take(turn));
   END IF;
   IF job.finished_at = now_at THEN
     v_json := v_json || jsonb_build_object('ended', true, 'is_subjob', job.parent_step_id IS NOT NULL);
