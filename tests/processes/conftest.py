@@ -6,22 +6,17 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from celery import current_app
-from django.conf import settings
-from django.db import connections
 from pytest_django.plugin import DjangoDbBlocker
 
-from aetheris_project import addresses
 from examples.local_service.http import Server
 from examples.payments.payouts import Payouts
 from examples.payments.service import PaymentService
-from runtime import leases
-from runtime.conf import settings as runtime_settings
-from runtime.stack.clean import clean
 from runtime.stack.places import Places
 from runtime.stack.programs import Shape
 from runtime.stack.supervisor import Supervisor
 from tests import services
+from tests.faults.proxy import Proxy
+from tests.faults.stack import Proxied, client_of, proxied
 from tests.processes.client import Client
 from tests.processes.outside import agents, tools  # noqa: F401 - what is submitted here has to be known here
 from tests.processes.reports import report
@@ -52,47 +47,42 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Flags:
 
 
 @pytest.fixture(scope="package")
-def running_stack(witness: Witness, payments: PaymentService, flags: Flags) -> Iterator[Supervisor]:
-    """A stack as `make stack` runs it, on an empty database, with our agents and a hook at the crash points."""
+def proxied_stack(witness: Witness, payments: PaymentService, flags: Flags) -> Iterator[Proxied]:
+    """A stack as `make stack` runs it, with our agents, a hook at the crash points, and proxies before its servers."""
+    environment = {
+        "AETHERIS_APPS": "tests.processes.outside",
+        "AETHERIS_CRASH_AT": flags.spec,
+        "WITNESS_URL": witness.url,
+    }
     places = Places(instance=f"{services.slot().instance}/processes")
-    clean(places)
-    supervisor = Supervisor(
-        places,
-        Shape(port=0),
-        extra_environment={
-            "DJANGO_SETTINGS_MODULE": "aetheris_project.settings",
-            "AETHERIS_APPS": "tests.processes.outside",
-            "AETHERIS_CRASH_AT": flags.spec,
-            "WITNESS_URL": witness.url,
-        },
-        use_given_servers=False,
-    )
-    with supervisor:
-        payments.payouts = Payouts(f"{supervisor.url}/api/v1/webhooks/witness", tools.WEBHOOK_SECRET)
-        yield supervisor
+    with proxied(places, Shape(port=0), environment) as found:
+        payments.payouts = Payouts(f"{found.stack.url}/api/v1/webhooks/witness", tools.WEBHOOK_SECRET)
+        yield found
+
+
+@pytest.fixture(scope="package")
+def running_stack(proxied_stack: Proxied) -> Supervisor:
+    return proxied_stack.stack
 
 
 @pytest.fixture(scope="package")
 def at_the_stack(running_stack: Supervisor, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The database and the broker of this process are the stack's."""
-    database = settings.DATABASES["default"]
-    kept, kept_aetheris = dict(database), dict(settings.AETHERIS)
-    connections.close_all()
-    database |= addresses.database(running_stack.environment["DATABASE_URL"]) | {"OPTIONS": kept["OPTIONS"]}
-    _use_redis(running_stack.environment["REDIS_URL"])
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), client_of(running_stack.places):
         yield
-        connections.close_all()
-    database.clear()
-    database |= kept
-    _use_redis(str(kept_aetheris["REDIS_URL"]))
 
 
-def _use_redis(url: str) -> None:
-    settings.AETHERIS["REDIS_URL"] = url
-    runtime_settings.cache_clear()
-    leases.client.cache_clear()
-    current_app.conf["broker_url"] = addresses.broker(url)
+@pytest.fixture
+def before_postgres(client: Client, proxied_stack: Proxied) -> Iterator[Proxy]:
+    """What stands between the processes and PostgreSQL; whole again after the test."""
+    yield proxied_stack.before_postgres
+    proxied_stack.mend()
+
+
+@pytest.fixture
+def before_valkey(client: Client, proxied_stack: Proxied) -> Iterator[Proxy]:
+    yield proxied_stack.before_valkey
+    proxied_stack.mend()
 
 
 @pytest.fixture
