@@ -79,7 +79,7 @@ class Proxy:
     # What can be told
 
     def mend(self) -> None:
-        """As if nothing had been: connections that lost bytes are reset, others go on where they stood."""
+        """Everything passes again: connections that lost bytes are reset, others go on where they stood."""
         self._do(self._mend())
 
     def refuse(self) -> None:
@@ -134,7 +134,6 @@ class Proxy:
 
     async def _mend(self) -> None:
         self._swallowed, self._delay = frozenset(), 0.0
-        self._cuts.clear()
         for link in [link for link in self._links if link.has_lost]:
             link.reset()
         self._going.set()

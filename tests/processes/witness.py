@@ -34,17 +34,21 @@ class Witness:
         """How many requests in the name of a job were under way at the same time."""
         return int(self._get("/requests")["at_once"].get(order_of(job), 0))
 
+    def go_wrong(self, **fault: Any) -> None:
+        """As `POST /faults` takes it."""
+        self._post("/faults", **fault)
+
     def answer_late(self, order: str, seconds: float) -> None:
         """The next request of this order takes effect at once and is answered later."""
-        self._post("/faults", kind="late", order=order, seconds=seconds)
+        self.go_wrong(kind="late", order=order, seconds=seconds)
 
     def answer_slowly(self, order: str, seconds: float) -> None:
         """As `answer_late`, every time."""
-        self._post("/faults", kind="late", order=order, seconds=seconds, times=None)
+        self.go_wrong(kind="late", order=order, seconds=seconds, times=None)
 
     def act_late(self, order: str, seconds: float) -> None:
         """The next request of this order takes effect, and is answered, only later."""
-        self._post("/faults", kind="late", at="before", order=order, seconds=seconds)
+        self.go_wrong(kind="late", at="before", order=order, seconds=seconds)
 
     def end_payout(self, job: Job, status: str = "paid") -> int:
         """End the payout of a job, and tell by webhook, again each time; what that was answered with, 0 for nothing."""
@@ -70,7 +74,7 @@ class Witness:
     def _get(self, path: str, **query: str) -> Any:
         return self._http.get(path, params=query).raise_for_status().json()
 
-    def _post(self, path: str, **body: Any) -> None:
+    def _post(self, path: str, /, **body: Any) -> None:
         self._http.post(path, json=body).raise_for_status()
 
 

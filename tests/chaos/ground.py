@@ -1,0 +1,40 @@
+"""Where chaos happens: a stack behind proxies, and an outside world that keeps its own account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from examples.local_service.http import Server
+from examples.payments.payouts import Payouts
+from examples.payments.service import PaymentService
+from runtime.stack.places import Places
+from runtime.stack.programs import Shape
+from tests.faults.stack import Proxied, client_of, proxied
+from tests.processes.outside import agents, tools  # noqa: F401 - what is submitted here has to be known here
+from tests.processes.witness import Witness
+
+SHAPE = Shape(port=0, beat=False)
+
+
+@dataclass
+class Ground(Proxied):
+    payments: PaymentService
+    witness: Witness
+
+
+@contextmanager
+def ground(places: Places, world: Path) -> Iterator[Ground]:
+    """Running, with this process as a client of it. `world` is the file of effects."""
+    payments = PaymentService(world)
+    with Server(payments) as server:
+        witness = Witness(server.url)
+        environment = {"AETHERIS_APPS": "tests.processes.outside", "WITNESS_URL": server.url}
+        with proxied(places, SHAPE, environment) as found:
+            payments.payouts = Payouts(f"{found.stack.url}/api/v1/webhooks/witness", tools.WEBHOOK_SECRET)
+            found.stack.wait_ready(everything=True)
+            with client_of(places):
+                yield Ground(found.stack, found.before_postgres, found.before_valkey, payments, witness)
+        witness.close()

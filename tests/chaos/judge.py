@@ -1,0 +1,192 @@
+"""What must be true after a run: asked of rows, events and the world outside. And how every doubt came about."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from runtime import doctor
+from runtime.models import Event, Job, LedgerEntry, Signal, Worker
+from runtime.states import EntryState, JobStatus
+from tests.chaos.faults import Fault, Kind
+
+if TYPE_CHECKING:
+    from tests.chaos.run import Chaos
+
+NOT_REPEATABLE = ("witness.notify", "witness.payout", "witness.pay_undoably")
+"""Tools that declare nothing: in doubt, a person decides."""
+PATHS = {"witness.notify": "/messages", "witness.payout": "/payouts", "witness.pay_undoably": "/refunds"}
+OF_PROCESSES = (
+    Kind.KILL_CHILD,
+    Kind.KILL_WORKER,
+    Kind.KILL_SWEEPER,
+    Kind.FREEZE_WORKER,
+    Kind.TERMINATE_WORKER,
+)
+HAPPENED = (EntryState.COMMITTED, EntryState.COMPENSATED)
+
+
+@dataclass
+class Verdict:
+    """Of one run. `str` is its one line."""
+
+    seed: int
+    jobs: int
+    faults: Counter[Kind]
+    calls: int
+    """Of tools that declare nothing."""
+    doubts: Counter[str]
+    """How many of those came to be in doubt, by cause."""
+    recoveries: list[float]
+    """Seconds from a kill to the next attempt, for each step that was lost by it."""
+    seconds: float
+    violations: list[str] = field(default_factory=list)
+    ended: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def doubtful(self) -> float:
+        """The share of calls of tools that declare nothing that came to be in doubt."""
+        return self.doubts.total() / max(self.calls, 1)
+
+    def __str__(self) -> str:
+        faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
+        doubts = ", ".join(f"{cause} {count}" for cause, count in sorted(self.doubts.items()))
+        ended = ", ".join(f"{status} {count}" for status, count in sorted(self.ended.items()))
+        p99 = sorted(self.recoveries)[int(len(self.recoveries) * 0.99)] if self.recoveries else 0.0
+        return (
+            f"chaos: seed {self.seed}; {self.jobs} jobs ({ended}); {self.faults.total()} faults ({faults}); "
+            f"{len(self.violations)} violations; in doubt {self.doubts.total()} of {self.calls} calls ({doubts}); "
+            f"recovery p99 {p99:.1f} s of {len(self.recoveries)}; {self.seconds:.0f} s"
+        )
+
+
+def of(chaos: Chaos, left: int, seconds: float) -> Verdict:
+    jobs = _jobs(chaos)
+    verdict = Verdict(
+        seed=chaos.seed,
+        jobs=len(jobs),
+        faults=chaos.breaker.counted(),
+        calls=0,
+        doubts=Counter(),
+        recoveries=list(_recoveries(list(jobs), chaos.breaker.done)),
+        seconds=seconds,
+        ended=Counter(str(job.status) for job in jobs.values()),
+    )
+    verdict.violations += [f"{left} jobs have not ended"] * bool(left)
+    verdict.violations += chaos.people.failed[:5]
+    verdict.violations += [f"{f.code} {f.job_id}: {f.message}" for f in doctor.examine(list(jobs))]
+    verdict.violations += _wrong_ends(chaos, jobs)
+    verdict.violations += _wrong_effects(chaos, jobs)
+    verdict.violations += _lost_signals(chaos, jobs)
+    _explain(chaos, jobs, verdict)
+    return verdict
+
+
+def _jobs(chaos: Chaos) -> dict[UUID, Job]:
+    """Those that were acknowledged, and their subjobs."""
+    mine = Job.objects.filter(pk__in=chaos.submitted)
+    return {job.pk: job for job in [*mine, *Job.objects.filter(parent_step__job__in=mine)]}
+
+
+def _wrong_ends(chaos: Chaos, jobs: dict[UUID, Job]) -> Iterator[str]:
+    for job_id, plan in chaos.submitted.items():
+        wanted = JobStatus.CANCELLED if plan.shape == "undone" else JobStatus.COMPLETED
+        job = jobs.get(job_id)
+        if job is None:
+            yield f"job {job_id} was acknowledged and is gone"
+        elif job.is_finished and job.status != wanted:
+            yield f"job {job.pk} ({plan.shape}) is {job.status}: {job.error}"
+
+
+def _wrong_effects(chaos: Chaos, jobs: dict[UUID, Job]) -> Iterator[str]:
+    """One effect under the key of a call that happened, none under that of one that did not, and no others."""
+    effects: Counter[str] = Counter(chaos.ground.payments.effects.counts()["by_key"])
+    orders = {plan.order for plan in chaos.submitted.values()}
+    known = set()
+    for entry in LedgerEntry.objects.filter(job__in=list(jobs)):
+        key = str(entry.idempotency_key)
+        known.add(key)
+        wanted = int(entry.state in HAPPENED)
+        if effects[key] != wanted:
+            yield f"call {entry} of job {entry.job_id}: {effects[key]} effects under {key}, and not {wanted}"
+    for effect in chaos.ground.payments.effects.find():
+        order = (effect.order or "").partition("-")[0]
+        if order in orders and effect.key not in known:
+            yield f"{effect.kind} {effect.id} happened, and no call knows its key {effect.key}"
+
+
+def _lost_signals(chaos: Chaos, jobs: dict[UUID, Job]) -> Iterator[str]:
+    for job_id, plan in chaos.submitted.items():
+        if plan.order in chaos.people.told:
+            found = list(Signal.objects.filter(job=job_id, name="go").values_list("state", flat=True))
+            consumed = Event.objects.filter(job=job_id, type="signal_consumed").count()
+            if len(found) != 1 or consumed > 1:
+                yield f"the signal of job {job_id} is {found}, consumed {consumed} times"
+
+
+def _recoveries(jobs: list[UUID], faults: list[Fault]) -> Iterator[float]:
+    kills = {fault.pid: fault for fault in faults if fault.kind.startswith("kill")}
+    pids = dict(Worker.objects.filter(pid__in=kills).values_list("pk", "pid"))
+    claimed: dict[tuple[UUID, str | None], tuple[UUID | None, float]] = {}
+    for job, step, worker, at in (
+        Event.objects.filter(job__in=jobs, type="step_claimed")
+        .order_by("job", "seq")
+        .values_list("job", "step", "worker", "at")
+    ):
+        before = claimed.get((job, step))
+        if before and before[0] in pids:
+            kill = kills[pids[before[0]]]
+            if before[1] <= kill.began <= at.timestamp():
+                yield at.timestamp() - kill.began
+        claimed[job, step] = (worker, at.timestamp())
+
+
+def _explain(chaos: Chaos, jobs: dict[UUID, Job], verdict: Verdict) -> None:
+    entries = LedgerEntry.objects.filter(job__in=list(jobs), name__in=NOT_REPEATABLE).select_related("step")
+    verdict.calls = entries.count()
+    told = _events_of_calls(list(jobs))
+    for entry in entries:
+        events = told.get((entry.job_id, entry.step.key, entry.call), [])
+        if any(type == "tool_unknown" for type, _, _ in events):
+            cause = _cause(chaos, jobs[entry.job_id], entry, events)
+            verdict.doubts[cause or "unexplained"] += 1
+            if cause is None:
+                verdict.violations.append(
+                    f"call {entry} of job {entry.job_id} came to be in doubt for no reason"
+                )
+
+
+Told = list[tuple[str, UUID | None, datetime]]
+
+
+def _events_of_calls(jobs: list[UUID]) -> dict[tuple[UUID, str, str], Told]:
+    found: dict[Any, Told] = defaultdict(list)
+    rows = Event.objects.filter(job__in=jobs, type__in=("tool_called", "tool_unknown")).order_by("job", "seq")
+    for job, step, call, *rest in rows.values_list("job", "step", "call", "type", "worker", "at"):
+        found[job, step, call].append(tuple(rest))  # type: ignore[arg-type]
+    return found
+
+
+def _cause(chaos: Chaos, job: Job, entry: LedgerEntry, events: Told) -> str | None:
+    """A fault of the call itself, of the process that made it, or of the connection that it told of it."""
+    order = str((job.input or {}).get("order"))
+    of_calls = (fault for plan in chaos.submitted.values() if plan.order == order for fault in plan.faults)
+    for call_fault in of_calls:
+        if call_fault["path"] == PATHS[entry.name]:
+            return f"call {call_fault['kind']}"
+    _, worker, called = next(event for event in events if event[0] == "tool_called")
+    _, _, unknown = next(event for event in events if event[0] == "tool_unknown")
+    made_by = Worker.objects.filter(pk=worker or UUID(int=0)).values_list("pid", flat=True).first()
+    for fault in chaos.breaker.done:
+        if fault.began > unknown.timestamp() or (fault.ended or fault.began) < called.timestamp() - 2:
+            continue
+        if fault.kind in OF_PROCESSES and fault.pid == made_by:
+            return str(fault.kind)
+    for fault in chaos.breaker.done:
+        if fault.kind not in OF_PROCESSES and called.timestamp() - 5 <= fault.began <= unknown.timestamp():
+            return str(fault.kind)
+    return None
