@@ -99,17 +99,3 @@ def _ends_block(text: bytes) -> bool:
 
 def _asks_for_encryption(message: bytes) -> bool:
     return len(message) == 8 and struct.unpack("!II", message) in ((8, SSL_REQUEST), (8, GSS_REQUEST))
-
-
-class PlainTalk:
-    """Any other protocol: bytes are passed as they come, and nothing is known to commit."""
-
-    def sent(self, data: bytes) -> list[bytes]:
-        return [data]
-
-    answered = sent
-
-    def commits(self, message: bytes) -> bool:
-        return False
-
-    ends_an_answer = commits

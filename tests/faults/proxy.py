@@ -21,7 +21,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Self
 
-from tests.faults.postgres_wire import PlainTalk, PostgresTalk
+from tests.faults.postgres_wire import PostgresTalk
+from tests.faults.talk import PlainTalk
 
 CHUNK = 65536
 AT_ONCE = struct.pack("ii", 1, 0)

@@ -8,6 +8,7 @@ import pytest
 from runtime.models import Job, Worker
 from runtime.stack.valkey import Valkey
 from runtime.states import JobStatus
+from tests.faults.proxy import Moment, Proxy
 from tests.processes import LONG, load
 from tests.processes.client import Client
 
@@ -45,6 +46,26 @@ def test_frozen_in_the_middle(client: Client) -> None:
     client.child("valkey").resume()
     client.until_finished(late, *jobs)
     load.assert_untouched(client, jobs)
+
+
+def test_a_worker_that_lost_the_acknowledgement_of_a_hint_hears_the_next_one(
+    client: Client, before_valkey: Proxy
+) -> None:
+    """A pool of one: a message that kept its place would be the last one that it took."""
+    client.wait_whole("heavy-1")
+    cut = before_valkey.cut(Moment.BEFORE)
+    first = client.submit("heavy", seconds=0.1)
+    assert cut.done.wait(10)
+    before_valkey.refuse()
+    client.until_finished(first)
+    before_valkey.mend()
+
+    def is_heard() -> bool:
+        job = client.submit("heavy", seconds=0.1)
+        client.until_finished(job, patience=15)
+        return _roles(client, [job]) == {"worker"}
+
+    client.until(is_heard, "the worker to take the place of the sweeper again")
 
 
 def test_away_in_the_middle(client: Client) -> None:
