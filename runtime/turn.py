@@ -203,15 +203,19 @@ class Turn:
         resume: dict[str, Any],
         *,
         waiting_for: str,
+        attempt: int | None = None,
         optional: bool = False,
         keep: bool = False,
     ) -> None:
-        """Wake a step. One that waited because of a call, in doubt or to be allowed, keeps what had woken it before."""
+        """Wake a step. One that waited because of a call, in doubt or to be allowed, keeps what had woken it before.
+
+        `attempt` is that which parked it, where a later wait of the same name must not be taken for this one.
+        """
         self._move(
             step,
             "resume",
             {"outcome": resume["outcome"]},
-            attempt=None,
+            attempt=attempt,
             resume=None if keep or resume["outcome"] == "resolved" else resume,
             waiting_for=waiting_for,
             wait_outcome=resume["outcome"],

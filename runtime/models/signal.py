@@ -143,6 +143,7 @@ class Wait(models.Model):
             step,
             {"outcome": "poll_due" if is_call else "timed_out"},
             waiting_for=f"{self.kind}:{self.name}",
+            attempt=self.attempt,  # another sweep may have woken it since, and it waits for the same anew
             keep=is_call or self.kind == "code" or bool(self.for_call),
         )
         return turn

@@ -21,6 +21,7 @@ from runtime.resolution import OF_COMPENSATION, SETTLED
 from runtime.turn import Turn
 from tests.agents_app.world import World
 from tests.engine.driving import StillWorker, submit
+from tests.history.export import Known, judged
 from tools import Absent, CannotTell, Failed, Happened, News, NotSent, Pending, Verdict
 
 SEEDS = range(8)
@@ -262,3 +263,7 @@ def test_whatever_happens_the_rows_follow_from_the_events_and_jobs_end(
     for job in Job.objects.all():
         found = replays.verify(job)
         assert found.is_good, found.divergence
+    # Tools, their `verify` and people say anything here, so an effect may come of each start of a call.
+    effects = [{"key": call.key} for call in outside.calls]
+    tools = dict.fromkeys((call.tool for call in outside.calls), "requests")
+    assert judged(Known(at_rest=True, truthful=False, tools=tools, effects=effects)) == []

@@ -7,12 +7,13 @@ import pytest
 
 from runtime import clock as the_clock
 from runtime import recovery
+from runtime.exceptions import StaleAttempt
 from runtime.execution import run_step
 from runtime.graph import Graph, GraphInvalid
 from runtime.incarnation import Incarnation
 from runtime.models import Job, Wait
 from runtime.ports import CrashPoint
-from tests.engine.driving import crash_at, run_once, statuses, step_of, submit, told, why
+from tests.engine.driving import calling, crash_at, run_once, statuses, step_of, submit, told, why
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import during, mapping, run_alone
 
@@ -231,3 +232,15 @@ def test_a_timer_that_has_fired_is_ready_for_any_worker(drive, clock):
     assert run_step(step_of(job, "t").pk, worker) == 2
     job.refresh_from_db()
     assert job.status == "completed"
+
+
+def test_a_sweep_that_comes_late_does_not_end_the_next_wait_of_the_same_name(drive, clock, outside):
+    """It found the wait due before another sweep woke the step, which asked and waits for the same once more."""
+    job = drive(submit(calling("payout")))
+    clock.forward(minutes=11)
+    [late] = Wait.objects.due()
+    recovery.wake_due()
+    drive(job)
+    with pytest.raises(StaleAttempt):
+        late.time_out()
+    assert (statuses(job)["it"], len(outside.polled)) == ("waiting", 1)

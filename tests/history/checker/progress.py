@@ -60,6 +60,8 @@ class Progress:
         self._parents: dict[str, list[Row]] = defaultdict(list)
         self._handled = {edge["parent"] for edge in job.edges if edge["when"] == "failed"}
         self._inside: dict[str, list[str]] = defaultdict(list)
+        self._makers = {key: maker for key in job.steps if (maker := _maker(key)) in job.steps}
+        """Of a step that another one made, such as a copy of a map, that other one."""
         for edge in job.edges:
             self._parents[edge["child"]].append(edge)
         for key, row in job.steps.items():
@@ -112,9 +114,8 @@ class Progress:
         elif not self._is_released(str(key)):
             yield self.job.broken("parents", f"{key} is claimed before the parents that it needs", event)
         now.attempt = event.attempt or 0
-        owner = self._row(event)["owner"]
-        if owner is not None and not self.steps[owner].has_expanded:
-            yield self.job.broken("scopes", f"{key} is claimed before {owner} expanded", event)
+        if not self._exists(str(key)):
+            yield self.job.broken("scopes", f"{key} is claimed before it was made", event)
         if self.is_paused:
             yield self.job.broken("paused", f"{key} is claimed though the job is paused", event)
         if self.is_ending and not (self.is_compensating and self._row(event)["kind"] == "compensation"):
@@ -140,6 +141,13 @@ class Progress:
             if self.steps[key].state not in ENDED:
                 yield self.job.broken("scopes", f"{event.step} goes on before {key} has ended", event)
                 return
+
+    def _exists(self, key: str) -> bool:
+        """Whether the step was made by now."""
+        if self.job.steps[key]["kind"] == "compensation":
+            return self.is_compensating
+        maker = self._makers.get(key)
+        return maker is None or self.steps[maker].has_expanded
 
     def _row(self, event: Event) -> Row:
         return self.job.steps[str(event.step)]
@@ -172,8 +180,7 @@ class Progress:
     def _end(self, event: Event) -> Iterator[Violation]:
         self.ended, self.is_paused = JOB_ENDS[event.type], False
         for key, now in self.steps.items():
-            is_planned = self.is_compensating or self.job.steps[key]["kind"] != "compensation"
-            if now.state not in ENDED and is_planned:
+            if now.state not in ENDED and self._exists(key):
                 yield self.job.broken("job_end", f"the job ends though {key} is {now.state}", event)
                 return
         if event.type == "job_completed" and self.is_ending:
@@ -191,9 +198,16 @@ class Progress:
                 undone[key] = None
                 now.state, now.branch = IDLE, None
         for key in undone:
-            if any(self.steps[inner].state not in ENDED for inner in self._inside.get(key, ())):
+            copies = [self.steps[inner] for inner in self._inside.get(key, ()) if self._exists(inner)]
+            if any(copy.state not in ENDED for copy in copies):
                 self.steps[key].state = WAITING
         self.ended, self.is_ending, self.is_compensating = None, False, False
+
+
+def _maker(key: str) -> str:
+    """`each` of `each[3].pay`, `grow` of `grow.more`."""
+    before = key.rpartition(".")[0]
+    return before[: before.rindex("[")] if before.endswith("]") else before
 
 
 def _is_taken(when: str | None, parent: Now) -> bool:
