@@ -52,6 +52,8 @@ class Settings:
     max_depth: int = 100
     max_nodes: int = 20_000
     """Of a graph, and of a job with all that its steps add to it."""
+    max_ready_steps: int | None = 100_000
+    """Of a queue: with more, new jobs of the queue are refused. None: as many as come."""
     max_subjob_depth: int = 16
     """How many jobs may be above a subjob."""
 

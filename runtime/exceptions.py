@@ -138,6 +138,20 @@ class IdempotencyConflict(AetherisError):
         self.job_id = job_id
 
 
+class Overloaded(AetherisError):
+    """The queue of a new job holds more than it should. Nothing of the job was kept; what was accepted goes on."""
+
+    retry_after = 5.0
+    """Seconds."""
+
+    def __init__(self, queue: str, most: int) -> None:
+        super().__init__(
+            f"Queue {queue!r} holds more than {most} ready steps, so the job was not accepted. Submit it again later, "
+            "give the queue more workers, or raise AETHERIS['MAX_READY_STEPS']."
+        )
+        self.queue = queue
+
+
 class Permanent(AetherisError):
     """Raised by a step or tool: trying again cannot help, so the step fails at once."""
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents, chain, code, queues
-from runtime.exceptions import IdempotencyConflict, InputInvalid
+from runtime import agents, backlog, chain, code, queues
+from runtime.exceptions import IdempotencyConflict, InputInvalid, Overloaded
 from runtime.graph import TaskGraph, fields, seconds
 from runtime.models.base import new_id
 from runtime.rows import Rows
@@ -69,10 +69,23 @@ def submit(
         )
     check_columns(tenant, by, queue, priority)
     settings = {"tenant": tenant, "submitted_by": by, **_placed(request.agent, queue, priority)}
+    if parent is None and not schedule:
+        _check_room(settings["queue"], tenant, idempotency_key)
     columns = {**settings, "idempotency_key": idempotency_key, "deadline": _moment(deadline), "depth": depth}
     told = {"schedule": schedule} if schedule else None
     turn, digest = begin(request, input, columns, parent, on_parent_end, told)
     return _submitted(turn.commit(), digest)
+
+
+def _check_room(queue: str, tenant: str, key: str | None) -> None:
+    """Raises `Overloaded`, but not for the repetition of a request that was accepted."""
+    from runtime.models import Job  # the models' verbs end here
+
+    try:
+        backlog.check(queue)
+    except Overloaded:
+        if key is None or not Job.objects.filter(tenant=tenant, idempotency_key=key).exists():
+            raise
 
 
 def check_columns(tenant: str, by: str, queue: str | None, priority: int | None) -> None:

@@ -146,6 +146,12 @@ THROTTLED = Kind(
     "Too many requests",
     "Wait for as long as `Retry-After` says.",
 )
+OVERLOADED = Kind(
+    "overloaded",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "There is more to do than is being done",
+    "Nothing was kept. Wait for as long as `Retry-After` says and submit it again.",
+)
 
 Details = list[dict[str, str]]
 
@@ -220,6 +226,7 @@ TABLE: tuple[tuple[type[Exception], Callable[[Any], Mapped]], ...] = (
     (exceptions.IdempotencyConflict, _plain(IDEMPOTENCY)),
     (exceptions.RetryRefused, _plain(NOT_FAILED)),
     (exceptions.JobFinished, _plain(FINISHED)),
+    (exceptions.Overloaded, _plain(OVERLOADED)),
     (exceptions.StaleAttempt, _plain(STALE)),
     (GraphInvalid, _graph),
     (InvalidValue, _at(INVALID, lambda e: e.path or "body", lambda e: e.reason)),
@@ -257,6 +264,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     }
     if mapped.kind is UNAVAILABLE:
         headers["Retry-After"] = "2"
+    if isinstance(error, exceptions.Overloaded):
+        headers["Retry-After"] = f"{error.retry_after:.0f}"
     return document(mapped, context["request"], headers)
 
 
