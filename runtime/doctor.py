@@ -11,10 +11,16 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from runtime import snapshots
+from runtime.fold import JobState
 from runtime.models import Job
 from runtime.sql import HERE
 
 QUESTION = re.compile(r"-- question: (?P<code>\w+)\n(?P<prose>(?:-- .*\n)+)(?P<sql>[\s\S]*?);\n")
+
+MARKS = ("remedy: ", "repair: ")
+CHANGED = "Rows were changed outside the gate. Keep the database as it is and report this."
+SNAPSHOT = "A copy was changed; what it is a copy of still holds."
+FORGET = "the snapshots of the job are deleted"
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Question:
     code: str
     invariant: str
     remedy: str
+    repair: str
+    """What `runtime.repairs` does about it; empty where that is for a person."""
     sql: str
 
 
@@ -33,6 +41,7 @@ class Finding:
     job_id: UUID
     message: str
     remedy: str
+    repair: str = ""
 
 
 @cache
@@ -40,10 +49,14 @@ def questions() -> tuple[Question, ...]:
     found = []
     for match in QUESTION.finditer((HERE / "doctor.sql").read_text()):
         prose = [line.removeprefix("-- ") for line in match["prose"].splitlines()]
-        remedy = " ".join(line.removeprefix("remedy: ") for line in prose if line.startswith("remedy: "))
-        invariant = " ".join(line for line in prose if not line.startswith("remedy: "))
-        found.append(Question(match["code"], invariant, remedy, match["sql"]))
+        said = {mark: _said(prose, mark) for mark in MARKS}
+        invariant = " ".join(line for line in prose if not line.startswith(MARKS))
+        found.append(Question(match["code"], invariant, said["remedy: "], said["repair: "], match["sql"]))
     return tuple(found)
+
+
+def _said(prose: list[str], mark: str) -> str:
+    return " ".join(line.removeprefix(mark) for line in prose if line.startswith(mark))
 
 
 def examine(
@@ -61,7 +74,8 @@ def examine(
         for question in questions():
             cursor.execute(question.sql, {"jobs": jobs})
             findings += [
-                Finding(question.code, job, text, question.remedy) for job, text in cursor.fetchall()
+                Finding(question.code, job, text, question.remedy, question.repair)
+                for job, text in cursor.fetchall()
             ]
     if deep if deep is not None else jobs is not None:
         findings += _compare_with_fold(jobs, newest)
@@ -70,21 +84,31 @@ def examine(
 
 def _compare_with_fold(job_ids: Collection[UUID] | None, newest: int | None) -> Iterator[Finding]:
     jobs = Job.objects.all() if job_ids is None else Job.objects.filter(pk__in=job_ids)
-    remedy = "Rows were changed outside the gate. Keep the database as it is and report this."
     for job in jobs.defer("input", "result").order_by("-pk")[:newest].iterator():
-        for message in differences(job):
-            yield Finding("fold", job.pk, message, remedy)
+        state, wrong = snapshots.afresh(job, job.seq)
+        for seq in wrong:
+            text = f"the snapshot after event {seq} is not what the events say"
+            yield Finding("snapshot", job.pk, text, SNAPSHOT, FORGET)
+        for message in differences(job, state):
+            yield Finding("fold", job.pk, message, CHANGED)
 
 
-def differences(job: Job) -> list[str]:
+def differences(job: Job, state: JobState | None = None) -> list[str]:
     """Where a job's rows are not the fold of its events. Meant for a job at rest: it reads in several statements."""
-    state, wrong = snapshots.afresh(job, job.seq)
-    found = [f"the snapshot after event {seq} is not what the events say: delete it" for seq in wrong]
+    if state is None:
+        state, _ = snapshots.afresh(job, job.seq)
+    found = []
     if job.status != state.status:
         found.append(f"job is {job.status}, its events say {state.status}")
     rows = job.steps.values_list("key", "status", "attempt", "failures", "waiting_for")
+    found += [f"step {key} is in no event" for key, *_ in rows if key not in state.steps]
+    found += [
+        f"step {key} of the events has no row" for key in state.steps.keys() - {key for key, *_ in rows}
+    ]
     for key, *row in rows:
-        step = state.steps[key]
+        step = state.steps.get(key)
+        if step is None:
+            continue
         told = [str(step.status), step.attempt, step.failures, step.waiting_for]
         if row != told:
             found.append(f"step {key} is {row}, its events say {told}")
@@ -95,23 +119,3 @@ def differences(job: Job) -> list[str]:
     if entries != state.ledger:
         found.append(f"the ledger is {entries}, its events say {state.ledger}")
     return found
-
-
-def repair(*, dry_run: bool = True) -> list[str]:
-    """Restore lost reasons to move: what a sweep would do now, at once. Says what it did, or would do."""
-    from runtime import dispatch, hinting, recovery  # the sweep runs steps; asking does not
-
-    ready = hinting.unclaimed(hinting.groups()).wanted
-    if dry_run:
-        return [f"step {step_id} of queue {queue} would be sent again" for step_id, queue in ready]
-    done = [
-        f"{recovery.rescue_lost()} steps rescued",
-        f"{recovery.end_overdue()} overdue steps ended",
-        f"{recovery.end_overdue_jobs()} overdue jobs ended",
-        f"{recovery.wake_due()} due waits woken",
-    ]
-    sent = dispatch.hint(dispatch.reached(ready)) if ready else True
-    return [
-        *done,
-        f"{len(ready)} ready steps sent again" if sent else "no hint could be sent: the broker is away",
-    ]

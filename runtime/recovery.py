@@ -162,11 +162,16 @@ def rescue_dead(workers: Sequence[UUID]) -> int:
 
 def rescue_lost() -> int:
     """Steps whose lease is gone and whose worker is silent, or does not know of them, go back to ready."""
+    lost_steps = lost()
+    crash_point(CrashPoint.IN_SWEEP)
+    return _commit("rescued", [step.rescuing() for step in lost_steps])
+
+
+def lost() -> list[Step]:
     lease = timedelta(seconds=settings().lease_seconds)
     suspects = list(Step.objects.unattended(lease).for_list()[:BATCH])
     gone = leases.missing([step.pk for step in suspects])
-    crash_point(CrashPoint.IN_SWEEP)
-    return _commit("rescued", [step.rescuing() for step in suspects if step.pk in gone])
+    return [step for step in suspects if step.pk in gone]
 
 
 def end_overdue() -> int:

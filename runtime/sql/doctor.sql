@@ -1,10 +1,11 @@
 -- The invariants as questions: each answers the rows that break one. No answer is a clean bill.
+-- `remedy` is what it means and what a person does, `repair` what `doctor --repair` does where that is safe.
 -- `%(jobs)s` is an array of job ids, or NULL for every job. One statement sees one snapshot, and a turn changes
 -- a job, its steps and its events together, so nothing that is merely in progress shows up here.
 
 -- question: stranded
 -- An unfinished job has a ready, running or waiting step, and no job without unfinished steps is unfinished.
--- remedy: Nothing will move this job. Look at `manage.py trace`; `manage.py cancel` ends it.
+-- remedy: Nothing will move this job. Look at `manage.py trace`; `manage.py cancel` ends it, and a fork does again what is missing.
 SELECT j.id, 'job is ' || j.status || ' and no step is ready, running or waiting'
 FROM aetheris_job j
 WHERE j.finished_at IS NULL AND (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)s))
@@ -19,7 +20,8 @@ WHERE j.finished_at IS NOT NULL AND s.finished_at IS NULL AND (%(jobs)s::uuid[] 
 
 -- question: counters
 -- The job's counters are the counts of its steps.
--- remedy: Somebody changed steps outside the gate. Keep the database as it is and report this.
+-- remedy: Somebody changed steps or counters outside the gate. If it happens again, report this.
+-- repair: the steps are counted again, if they are what the events say
 SELECT j.id, format('counters say %%s ready, %%s running, %%s waiting, %%s unfinished; the steps say %%s, %%s, %%s, %%s',
     j.ready_steps, j.running_steps, j.waiting_steps, j.unfinished_steps, c.ready, c.running, c.waiting, c.unfinished)
 FROM aetheris_job j
@@ -39,7 +41,7 @@ WHERE j.timeout IS NOT NULL AND (%(jobs)s::uuid[] IS NULL OR j.id = ANY (%(jobs)
 
 -- question: unreleased
 -- A blocked step of a job that goes on has an undecided parent.
--- remedy: A release was lost. Keep the database as it is and report this.
+-- remedy: A release was lost: report this. A fork from the step runs it; `manage.py cancel` ends the job.
 SELECT s.job_id, 'step ' || s.key || ' is blocked though its parents have ended'
 FROM aetheris_step s JOIN aetheris_job j ON j.id = s.job_id
 WHERE s.status = 'blocked' AND j.ending_as IS NULL
@@ -50,7 +52,7 @@ WHERE s.status = 'blocked' AND j.ending_as IS NULL
 -- question: scopes
 -- Of a job that goes on, a scope counts its unfinished steps, and a step that waits for scopes those that are open
 -- and under way.
--- remedy: A copy of a map or plan was lost. Keep the database as it is and report this.
+-- remedy: A copy of a map or plan was lost: report this. A fork from the step makes them again; `manage.py cancel` ends the job.
 SELECT c.job_id, 'scope ' || c.prefix || ' counts ' || c.unfinished || ' unfinished steps, there are ' || n.unfinished
 FROM aetheris_scope c JOIN aetheris_job j ON j.id = c.job_id AND j.finished_at IS NULL AND j.ending_as IS NULL
 JOIN LATERAL (SELECT count(*) AS unfinished FROM aetheris_step s WHERE s.scope_id = c.id AND s.finished_at IS NULL) n ON true
@@ -65,15 +67,25 @@ WHERE o.status = 'waiting' AND o.open_scopes IS NOT NULL AND (%(jobs)s::uuid[] I
     AND NOT EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.owner_id = o.id AND c.stopping));
 
 -- question: waits
--- A waiting step has exactly one open wait, and an open wait has a waiting step.
--- remedy: Nothing can wake this step. `manage.py cancel` ends its job.
-SELECT s.job_id, 'step ' || s.key || ' is ' || s.status || CASE WHEN w.id IS NULL THEN ' without an open wait' ELSE ' with an open wait' END
-FROM aetheris_step s LEFT JOIN aetheris_wait w ON w.step_id = s.id AND w.closed_at IS NULL
-WHERE (s.status = 'waiting') <> (w.id IS NOT NULL) AND (%(jobs)s::uuid[] IS NULL OR s.job_id = ANY (%(jobs)s));
+-- A waiting step has an open wait.
+-- remedy: Nothing can wake this step. `manage.py cancel` ends its job; a fork from the step waits anew.
+SELECT s.job_id, 'step ' || s.key || ' is waiting without an open wait'
+FROM aetheris_step s
+WHERE s.status = 'waiting' AND (%(jobs)s::uuid[] IS NULL OR s.job_id = ANY (%(jobs)s))
+  AND NOT EXISTS (SELECT 1 FROM aetheris_wait w WHERE w.step_id = s.id AND w.closed_at IS NULL);
+
+-- question: stale_wait
+-- An open wait has a waiting step.
+-- remedy: The wait would take a signal that nobody hears.
+-- repair: the wait is closed
+SELECT s.job_id, 'step ' || s.key || ' is ' || s.status || ' with an open wait'
+FROM aetheris_wait w JOIN aetheris_step s ON s.id = w.step_id
+WHERE w.closed_at IS NULL AND s.status <> 'waiting' AND (%(jobs)s::uuid[] IS NULL OR s.job_id = ANY (%(jobs)s));
 
 -- question: unbound
 -- No buffered signal lies beside an open wait of its name.
--- remedy: The job will not wake by itself. Send the signal again.
+-- remedy: The job will not wake by itself.
+-- repair: the signal is given to the wait
 SELECT w.job_id, 'signal ' || g.name || ' lies in the inbox while step ' || w.step_key || ' waits for it'
 FROM aetheris_wait w JOIN aetheris_signal g ON g.job_id = w.job_id AND g.name = w.name AND g.state = 'buffered'
 JOIN aetheris_job j ON j.id = w.job_id
@@ -118,7 +130,8 @@ WHERE l.state = 'accepted' AND (%(jobs)s::uuid[] IS NULL OR l.job_id = ANY (%(jo
 
 -- question: unknown_worker
 -- A running step names a worker that has a row.
--- remedy: The sweeper cannot judge this worker. `manage.py doctor --repair` rescues the step.
+-- remedy: Somebody removed the worker's row. If it happens again, report this.
+-- repair: the step is rescued
 SELECT s.job_id, 'step ' || s.key || ' runs in worker ' || s.worker_id || ', which has no row'
 FROM aetheris_step s LEFT JOIN aetheris_worker w ON w.id = s.worker_id
 WHERE s.status = 'running' AND w.id IS NULL AND (%(jobs)s::uuid[] IS NULL OR s.job_id = ANY (%(jobs)s));

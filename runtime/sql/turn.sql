@@ -633,6 +633,7 @@ BEGIN
         SELECT jsonb_build_object('signal', id, 'duplicate', true, 'state', state, 'name', name, 'payload', payload) INTO v_json
           FROM aetheris_signal WHERE job_id = job.id AND dedup_id = op ->> 'dedup_id';
         answers := answers || v_json;
+        bind := bind OR v_json ->> 'state' = 'buffered';  -- a repetition finds a wait that was missed
       ELSIF v_bool THEN
         answers := answers || jsonb_build_object('signal', v_id, 'duplicate', false, 'state', 'refused');
       ELSE

@@ -2,9 +2,11 @@
 
 import json
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
@@ -167,6 +169,7 @@ def test_doctor_names_what_is_wrong_and_ends_with_an_error(driven, capsys):
         asked("doctor")
     with pytest.raises(CommandError):
         said("doctor", job.pk)
+    asked("doctor", "--repair", "--yes")
 
 
 def test_doctor_folds_as_many_of_the_newest_jobs_as_it_is_told():
@@ -186,11 +189,24 @@ def test_doctor_mends_only_when_told_to():
     Job.objects.submit("echo")
     clock.shift(timedelta(seconds=5))
     try:
-        assert "would be sent again" in asked("doctor", "--repair")["repairs"][0]
+        assert asked("doctor", "--repair")["repairs"] == ["1 ready steps are sent again"]
         assert "Nothing was changed" in said("doctor", "--repair")
-        assert "1 ready steps sent again" in asked("doctor", "--repair", "--yes")["repairs"]
+        assert asked("doctor", "--repair", "--yes")["repairs"] == ["1 ready steps are sent again"]
     finally:
         clock.shift(timedelta(0))
+
+
+def test_doctor_mends_a_finding_and_looks_again(driven):
+    job = driven("ask", {"amount": 500})
+    Job.objects.filter(pk=job.pk).update(unfinished_steps=9)
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 finding"):
+        call_command("doctor", str(job.pk), "--repair", stdout=out)
+    assert "With --repair the steps are counted again" in out.getvalue()
+    assert f"repair: job {job.pk}: the steps are counted again" in out.getvalue()
+    assert "Nothing was changed" in out.getvalue()
+    answer = asked("doctor", job.pk, "--repair", "--yes")
+    assert (answer["findings"], len(answer["repairs"]), answer["repaired"]) == ([], 1, True)
 
 
 def test_agents_are_listed_with_what_they_are():

@@ -7,7 +7,7 @@ from itertools import chain, product
 
 import pytest
 
-from runtime import conf, endings, states
+from runtime import conf, doctor, endings, repairs, states
 from runtime.api import urls
 from tests.docs.pages import ROOT, codes, page
 
@@ -104,6 +104,14 @@ def test_every_event_type_is_documented():
     rows = page("docs/design/events.md").rows(under="Types")
     documented = set(chain.from_iterable(codes(row[0]) for row in rows))
     assert documented == written
+
+
+def test_every_finding_of_doctor_is_documented_as_mended_or_for_a_person():
+    rows = page("docs/operations.md").rows(under="When doctor finds something")
+    documented = list(chain.from_iterable(codes(row[0]) for row in rows if row[0].startswith("`")))
+    asked = {question.code for question in doctor.questions()} | {"fold", "snapshot"}
+    assert sorted(documented) == sorted(asked)
+    assert set(documented[: len(repairs.REPAIRS)]) == set(repairs.REPAIRS)
 
 
 def test_no_step_can_record_an_event_that_looks_like_one_of_the_runtimes_own():

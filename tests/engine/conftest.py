@@ -1,6 +1,5 @@
 """Engine tests run on real servers, in this process. After each, nothing of any job may be broken."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,16 +10,13 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Model
 
-from runtime import chain, clock, dispatch, doctor, leases, news, ports
+from runtime import clock, dispatch, leases, news, ports
 from runtime.incarnation import Incarnation
-from runtime.models import Event, EventPart, Job
+from runtime.models import Job
 from tests.agents_app.world import World, world
 from tests.engine import driving
 from tests.engine.driving import StillWorker, Threads
-from tests.history.export import Known, judged
-
-MOST_JUDGED = 10_000
-"""Events of a test whose history is judged as well; the few that have more would take seconds for it."""
+from tests.healthy import nothing_is_broken
 
 
 @pytest.fixture
@@ -91,24 +87,6 @@ def pair(outside: World) -> Iterator[Threads]:
     threads = Threads(2)
     yield threads
     threads.close()
-
-
-def nothing_is_broken() -> None:
-    jobs = list(Job.objects.values_list("pk", flat=True))
-    assert doctor.examine(jobs) == []
-    for job in jobs:
-        assert faults_in_history(job) == []
-    if Event.objects.count() <= MOST_JUDGED:
-        # Tests here let the time of a wait be over by hand; that no timer is early is judged where the clock moves.
-        assert [found for found in judged(Known()) if found.rule != "timer_early"] == []
-
-
-def faults_in_history(job_id: Any) -> list[chain.Problem]:
-    parts = defaultdict(list)
-    for part in EventPart.objects.filter(job=job_id):
-        parts[part.seq].append(chain.Part(part.name, part.value, part.salt))
-    rows = Event.objects.filter(job=job_id).order_by("seq").values_list("header", "digest")
-    return chain.verify([chain.SealedEvent(bytes(header), bytes(digest)) for header, digest in rows], parts)
 
 
 def empty_redis() -> None:

@@ -14,7 +14,6 @@ from runtime.graph import Graph
 from runtime.models import Job, Webhook
 from runtime.ports import CrashPoint
 from tests.agents_app.bank import signed
-from tests.engine.conftest import nothing_is_broken
 from tests.engine.driving import (
     Threads,
     calling,
@@ -31,6 +30,7 @@ from tests.engine.driving import (
     drive as drive_with,
 )
 from tests.engine.test_lost_answers import EITHER, has, is_submit, lost
+from tests.healthy import nothing_is_broken
 from tools import Compensation, Failed, Happened, Pending
 
 PAID = {"paid": 5}

@@ -20,7 +20,6 @@ from runtime.models import Job, LedgerEntry, Step
 from runtime.ports import CrashPoint
 from runtime.resolution import resolve
 from tests.agents_app.world import World, world
-from tests.engine.conftest import nothing_is_broken
 from tests.engine.driving import (
     calling,
     claim,
@@ -35,6 +34,7 @@ from tests.engine.driving import (
 )
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import failing_for, mapping
+from tests.healthy import nothing_is_broken
 from tools import Absent, CannotTell, Compensation, Happened, NotSent, Refused
 
 

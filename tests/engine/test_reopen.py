@@ -10,10 +10,10 @@ from runtime.graph import Graph
 from runtime.models import Job
 from runtime.outcomes import Completed
 from tests.agents_app.world import world
-from tests.engine.conftest import nothing_is_broken
 from tests.engine.driving import claim, statuses, step_of, submit, told, why
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import body, failing_for, mapping, mend, most_at_once, run_alone, scopes
+from tests.healthy import nothing_is_broken
 from tools import Refused
 
 

@@ -69,7 +69,7 @@ def test_a_wrong_snapshot_is_found(job):
     other = Folding(lambda digest: TaskGraph.recorded({}))
     Snapshot.objects.filter(pk=first.pk).update(state=snapshots._packed(other))
     found = doctor.examine([job.pk])
-    assert [finding.code for finding in found] == ["fold"]
+    assert [finding.code for finding in found] == ["snapshot"]
     assert f"the snapshot after event {first.seq}" in found[0].message
     Snapshot.objects.all().delete()
 

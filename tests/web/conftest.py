@@ -12,12 +12,14 @@ from runtime import permissions, planning
 from runtime.models import Job
 from tests.agents_app.world import World, world
 from tests.engine.driving import StillWorker, drive
+from tests.healthy import nothing_is_broken
 
 
 @pytest.fixture(autouse=True)
 def outside(db: None) -> Iterator[World]:
     world.reset()
     yield world
+    nothing_is_broken()
 
 
 @pytest.fixture
