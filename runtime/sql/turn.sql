@@ -451,13 +451,14 @@ BEGIN
         v_to := 'cancelled';  -- the job is on its way out: nothing goes back into the queue
         v_type := 'step_cancelled';
       END IF;
-      SELECT s.status, s.key, s.attempt, s.scope_id INTO v_old, v_key, v_attempt, v_scope FROM aetheris_step s
-        WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
+      -- A move that can come from one state only needs no look at the step before it.
+      v_old := CASE WHEN jsonb_array_length(op -> 'from') = 1 AND v_to <> 'ready' THEN op -> 'from' ->> 0 END;
       v_stopping := false;
-      IF v_scope IS NOT NULL THEN
-        SELECT c.stopping INTO v_stopping FROM aetheris_scope c WHERE c.id = v_scope;
+      IF v_old IS NULL THEN
+        SELECT s.status, s.scope_id INTO v_old, v_scope FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
+        v_stopping := v_to = 'ready' AND EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.id = v_scope AND c.stopping);
       END IF;
-      IF v_stopping AND v_to = 'ready' THEN
+      IF v_stopping THEN
         v_to := 'cancelled';
         v_type := 'step_cancelled';
       END IF;
@@ -479,11 +480,22 @@ BEGIN
         WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id
           AND s.status = ANY (ARRAY(SELECT jsonb_array_elements_text(op -> 'from')))
           AND (op ->> 'attempt' IS NULL OR s.attempt = (op ->> 'attempt')::int)
-          AND (op ->> 'waiting_for' IS NULL OR s.waiting_for = op ->> 'waiting_for');
+          AND (op ->> 'waiting_for' IS NULL OR s.waiting_for = op ->> 'waiting_for')
+        RETURNING s.key, s.attempt, s.scope_id, v_to = 'completed' AND EXISTS (SELECT 1 FROM aetheris_ledger_entry l
+            WHERE l.job_id = job.id AND l.step_id = s.id AND l.state IN ('reserved', 'started', 'accepted', 'unknown'))
+          INTO v_key, v_attempt, v_scope, v_bool;
       IF NOT FOUND THEN
         CONTINUE WHEN coalesce((op ->> 'optional')::boolean, false);
+        SELECT s.status, s.key, s.attempt INTO v_old, v_key, v_attempt FROM aetheris_step s
+          WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
         RAISE EXCEPTION 'step % is % in attempt %, not % in attempt %', coalesce(v_key, op ->> 'step'), v_old, v_attempt,
           op ->> 'from', coalesce(op ->> 'attempt', 'any') USING ERRCODE = 'AE001';
+      END IF;
+      IF v_bool THEN
+        RAISE EXCEPTION 'step % cannot complete: one of its effects is not settled', v_key USING ERRCODE = 'AE005';
+      END IF;
+      IF v_scope IS NOT NULL AND NOT v_stopping THEN
+        v_stopping := EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.id = v_scope AND c.stopping);
       END IF;
       d_running := d_running - (v_old = 'running')::int;
       d_waiting := d_waiting - (v_old = 'waiting')::int + (v_to = 'waiting')::int;
@@ -513,10 +525,6 @@ BEGIN
         END IF;
       ELSE
         d_unfinished := d_unfinished - 1;
-        IF v_to = 'completed' AND EXISTS (SELECT 1 FROM aetheris_ledger_entry
-            WHERE job_id = job.id AND step_id = (op ->> 'step')::bigint AND state IN ('reserved', 'started', 'accepted', 'unknown')) THEN
-          RAISE EXCEPTION 'step % cannot complete: one of its effects is not settled', v_key USING ERRCODE = 'AE005';
-        END IF;
         closing := closing OR v_to <> 'completed';
         IF v_scope IS NOT NULL THEN
           scopes := scopes || v_scope;
@@ -733,13 +741,6 @@ BEGIN
     chain := aetheris_append(chain, 'step_resumed', w.step_key, w.attempt, ARRAY[chain.head], '{"outcome":"signalled"}', NULL, NULL, NULL);
   END LOOP;
 
-  -- What rests is not claimed: the whole agent, or some queues.
-  IF claim IS NOT NULL AND EXISTS (SELECT 1 FROM aetheris_held) THEN
-    SELECT array_agg(h.name) FILTER (WHERE h.kind = 'queue'),
-        CASE WHEN NOT coalesce(bool_or(h.kind = 'agent' AND h.name = job.agent), false) THEN claim END
-      INTO held_queues, claim FROM aetheris_held h WHERE h.tenant = job.tenant;
-  END IF;
-
   -- 4. edges ---------------------------------------------------------------------------------------------
   IF cardinality(e_ids) = 1 AND (claim ->> 'follows')::boolean AND job.paused_at IS NULL AND job.ending_as IS NULL
       AND cardinality(v_stop) = 0 THEN
@@ -750,8 +751,8 @@ BEGIN
         claim_token = (claim ->> 'token')::uuid, deadline_at = now_at + make_interval(secs => c.timeout)
       FROM aetheris_edge e
       WHERE e.job_id = job.id AND e.parent_id = e_ids[1] AND c.id = e.child_id AND c.id = (claim ->> 'step')::bigint
-        AND c.parents = 1 AND c.status = 'blocked' AND claim -> 'queues' ? c.queue AND held_queues IS NULL
-        AND c.requires = '{}'
+        AND c.parents = 1 AND c.status = 'blocked' AND claim -> 'queues' ? c.queue AND c.requires = '{}'
+        AND NOT EXISTS (SELECT 1 FROM aetheris_held)
         AND CASE e_status[1] WHEN 'completed' THEN e."when" IS NULL OR e."when" = e_branch[1]
                              WHEN 'failed' THEN e."when" = 'failed' END
       RETURNING c.id, c.key, c.attempt, c.causes INTO claimed, v_key, v_attempt, v_causes;
@@ -951,9 +952,15 @@ BEGIN
       CASE WHEN job.status = 'completed' THEN turn -> 'result' ->> 'sd' END,
       CASE WHEN job.status = 'completed' THEN turn -> 'result' -> 'parts' END, NULL);
   ELSIF claim IS NOT NULL AND job.paused_at IS NULL AND (job.ending_as IS NULL OR job.compensating_at IS NOT NULL) THEN
+    -- What rests is not claimed: the whole agent, or some queues.
+    IF claimed IS NULL THEN
+      SELECT array_agg(h.name) FILTER (WHERE h.kind = 'queue'),
+          CASE WHEN bool_or(h.kind = 'agent' AND h.name = job.agent) THEN NULL ELSE claim END
+        INTO held_queues, claim FROM aetheris_held h WHERE h.tenant = job.tenant;
+    END IF;
     -- What the worker prepared for, else any ready sibling of a queue it serves.
     v_id := (claim ->> 'step')::bigint;
-    WHILE claimed IS NULL LOOP
+    WHILE claimed IS NULL AND claim IS NOT NULL LOOP
       UPDATE aetheris_step SET status = 'running', attempt = attempt + 1, worker_id = chain.worker, claimed_at = now_at,
           claim_token = (claim ->> 'token')::uuid, deadline_at = now_at + make_interval(secs => timeout), run_after = NULL
         WHERE id = v_id AND job_id = job.id AND status = 'ready' AND (run_after IS NULL OR run_after <= now_at)
