@@ -136,3 +136,9 @@ def test_every_address_of_the_api_is_documented():
 def test_the_glossary_is_sorted_and_says_each_word_once(name):
     words = [row[0].strip("* `").lower() for row in page(name).rows()]
     assert words == sorted(set(words))
+
+
+def test_every_bug_of_the_museum_has_a_test_and_every_test_its_row():
+    named = [code for row in page("docs/testing.md").rows(under="Museum") for code in codes(row[2])]
+    there = [str(path.relative_to(ROOT)) for path in (ROOT / "tests/museum").glob("test_*.py")]
+    assert sorted(named) == sorted(there)

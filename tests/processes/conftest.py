@@ -18,6 +18,7 @@ from tests import services
 from tests.faults.proxy import Proxy
 from tests.faults.stack import Proxied, client_of, proxied
 from tests.processes.client import Client
+from tests.processes.judging import Judging
 from tests.processes.outside import agents, tools  # noqa: F401 - what is submitted here has to be known here
 from tests.processes.reports import report
 from tests.processes.witness import Flags, Witness
@@ -86,15 +87,19 @@ def before_valkey(client: Client, proxied_stack: Proxied) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def client(running_stack: Supervisor, at_the_stack: None, witness: Witness, flags: Flags) -> Iterator[Client]:
-    """A whole stack at the beginning, and at the end one in which `doctor` finds nothing."""
+def client(
+    running_stack: Supervisor, at_the_stack: None, witness: Witness, payments: PaymentService, flags: Flags
+) -> Iterator[Client]:
+    """A whole stack at the beginning, and at the end a history in which `doctor` and the checker find nothing."""
     client = Client(running_stack, witness, recoveries)
     client.wait_whole()
+    judging = Judging(client, payments)
     yield client
     flags.lower()
     witness.forgive()
     client.resume_all()
     client.settle()
+    judging.assert_good()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
