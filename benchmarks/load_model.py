@@ -3,10 +3,10 @@
     python -m benchmarks.load_model --measure              W1b at 1, 2, 4 and 8 workers, beside the prediction
     python -m benchmarks.load_model --workers 32 --cores 16 --database-cores 16 --flush-ms 0.5
 
-A closed network with two places to queue at, the interpreters of the workers and the processors of the database, and
-one to only wait at: the flush of the log, which all who wait share. Solved by mean value analysis; a place with
-several servers is taken as one that is as many times faster plus a wait (Seidmann). Nothing in it is fitted: the
-costs of a step are what a run measured.
+A closed network with two places to queue at: the interpreters of the workers, and their calls to the database, of which
+a worker makes one at a time, for as many steps as are ready by then; a call takes processor time and the flush of the
+log. Solved by mean value analysis; a place with several servers is taken as one that is as many times faster plus a
+wait (Seidmann). Nothing in it is fitted: the costs of a step are what a run measured.
 """
 
 import argparse
@@ -51,8 +51,17 @@ class Costs:
         )
 
     @property
+    def served_ms(self) -> float:
+        return self.database_ms + self.redis_ms
+
+    @property
+    def call_ms(self) -> float:
+        """What a step takes of a call: processor time, and its share of the flush."""
+        return self.served_ms + self.commits * self.flush_ms
+
+    @property
     def cpu_ms(self) -> float:
-        return self.worker_ms + self.database_ms + self.redis_ms
+        return self.worker_ms + self.served_ms
 
 
 @dataclass(frozen=True)
@@ -71,28 +80,26 @@ class Shape:
 
 def limits(costs: Costs, shape: Shape, wal_mb_per_s: float = 200.0) -> dict[str, float]:
     """Steps per second that each resource alone would allow; the smallest is the one to enlarge."""
-    served = costs.database_ms + costs.redis_ms
     found = {
         "interpreters": shape.workers * 1000 / costs.worker_ms,
-        "flushes": shape.in_flight * 1000 / (costs.commits * costs.flush_ms),
+        "calls": shape.workers * 1000 / costs.call_ms,
         "log": wal_mb_per_s * 1e6 / costs.wal_bytes,
     }
     if shape.database_cores is None:
         found["processors"] = shape.cores * 1000 / costs.cpu_ms
     else:
         found["worker processors"] = shape.cores * 1000 / costs.worker_ms
-        found["database processors"] = shape.database_cores * 1000 / served
+        found["database processors"] = shape.database_cores * 1000 / costs.served_ms
     return found
 
 
 def steps_per_second(costs: Costs, shape: Shape) -> float:
     """Mean value analysis, under the limits of the shared processors."""
-    served = costs.database_ms + costs.redis_ms
     places = [
         _faster(costs.worker_ms, min(shape.workers, shape.cores)),
-        _faster(served, shape.database_cores or shape.cores),
+        _faster(costs.call_ms, shape.workers),
     ]
-    pause = costs.commits * costs.flush_ms + sum(wait for _, wait in places)
+    pause = sum(wait for _, wait in places)
     queues = [0.0] * len(places)
     rate = 0.0
     for customers in range(1, shape.in_flight + 1):

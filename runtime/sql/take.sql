@@ -2,7 +2,8 @@
 -- Work of another job for a worker that has none left of its own, which so need not come back through the broker. It is
 -- claimed in the transaction of the turn that asks. That turn holds a job already, so no other is waited for: one that
 -- somebody is at work on is passed over. Answers what the claiming turn answers, or NULL.
-CREATE OR REPLACE FUNCTION aetheris_take(turn jsonb) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+CREATE OR REPLACE FUNCTION aetheris_take(turn jsonb) RETURNS jsonb LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_claim jsonb := ((turn -> 'claim') - 'others') || '{"only": true, "with_job": true, "intent": null}'::jsonb;
   v_queue text;

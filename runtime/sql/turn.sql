@@ -258,8 +258,10 @@ BEGIN
 END $$;
 
 -- statement
--- Plans are made once for each connection, whatever the values: custom ones would be made five times over first.
-CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb, waits boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+-- Plans are made once for each connection, whatever the values: custom ones would be made five times over first. One
+-- made while a table is small must still be good when it has grown, so that they go by indexes from the beginning.
+CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb, waits boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   job aetheris_job;
   v_job uuid;
