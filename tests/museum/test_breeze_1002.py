@@ -3,8 +3,8 @@
 from functools import partial
 
 from runtime.models import Event, Job
-from tests.engine.conftest import faults_in_history
 from tests.engine.driving import drive
+from tests.healthy import faults_in_history
 
 
 def test_jobs_that_are_written_at_once_have_a_chain_each_and_every_one_is_whole(pair, worker):

@@ -4,8 +4,8 @@ import pytest
 from django.db import DatabaseError
 
 from runtime.models import Event, Job
-from tests.engine.conftest import nothing_is_broken
 from tests.engine.driving import claim, statuses, step_of, told
+from tests.healthy import nothing_is_broken
 
 
 def test_a_turn_that_breaks_in_the_middle_leaves_neither_row_nor_event(worker, drive):
