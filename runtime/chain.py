@@ -25,9 +25,11 @@ MOST_CAUSES = 32
 HEADER_DEPTH = 16
 HEADER_BYTES = 1_000_000
 
-# Late evidence from the attempt that made a call is welcome; the fence guards decisions.
+# Late evidence from the attempt that made a call is welcome, and what a step left open is closed in its name when the
+# step ends; the fence guards decisions.
 EVIDENCE = frozenset(
     {
+        "tool_cancelled",
         "tool_accepted",
         "tool_returned",
         "tool_failed",

@@ -5,8 +5,8 @@ import json
 import pytest
 from django.contrib.auth.models import Group, User
 
-from runtime import agents, approvals, grants, recovery
-from runtime.exceptions import ApprovalRefused, CallDenied, InputInvalid
+from runtime import agents, approvals, grants, recovery, replays
+from runtime.exceptions import ApprovalRefused, CallDenied, InputInvalid, Permanent
 from runtime.graph import Graph, GraphInvalid
 from runtime.models import Job
 from runtime.outcomes import Completed, Waiting
@@ -276,6 +276,22 @@ def test_a_job_that_is_cancelled_while_it_asks_cancels_the_reserved_call(asking,
         "cancelled",
         ["step_cancelled", "tool_cancelled"],
     )
+
+
+def test_a_call_that_a_later_attempt_does_not_make_any_more_is_cancelled_in_a_sound_history(
+    asking, outside, worker, boss
+):
+    def changes_its_mind(context):
+        if context.step.attempt == 1:
+            return context.tool("charge")
+        raise Permanent("not any more")
+
+    job = submit(doing(changes_its_mind))
+    run_once(job, worker)
+    job.decide("it", approve=True, user=boss)
+    run_once(job, worker)
+    assert (job.status, entry_of(job).state, outside.calls) == ("failed", "cancelled", [])
+    assert replays.verify(job).is_good
 
 
 def test_a_step_function_asks_for_each_of_its_calls_and_repeats_none(settings, outside, worker, boss):
