@@ -155,8 +155,9 @@ def _by_job(kind: str, rows: QuerySet[Any], columns: Mapping[str, Any]) -> dict[
 
 
 def _of_job(row: Record) -> Record:
-    parent = {"job": row.pop("parent_step__job"), "step": row.pop("parent_step__key")}
-    return {"record": "job", "id": row["job_id"], **row, "parent": parent if parent["job"] else None}
+    told = {name: row[name] for name in JOB[:5]}
+    parent = {"job": row["parent_step__job"], "step": row["parent_step__key"]}
+    return {"record": "job", "id": row["job_id"], **told, "parent": parent if parent["job"] else None}
 
 
 def _entry(record: Record) -> Record:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import codes, page
 from tests.history import checker
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +20,13 @@ ROOT = HERE.parents[1]
 def test_a_real_history_breaks_no_rule(real_history):
     assert {record["record"] for record in real_history} >= {"job", "signal", "effect", "fault", "seen"}
     assert checker.judge(map(json.dumps, real_history)) == []
+
+
+def test_the_page_tells_every_field_of_every_record(real_history):
+    told = {codes(row[0])[0]: {*codes(row[1])} for row in page("docs/testing.md").rows(under="Format")}
+    assert {record["record"] for record in real_history} == told.keys()
+    for record in real_history:
+        assert record.keys() - {"record"} <= told[record["record"]], record["record"]
 
 
 def test_the_checker_imports_the_standard_library_and_itself():

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 MOST_EXACT = 2**53 - 1
@@ -33,7 +34,7 @@ def commitment(salt: str, name: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return encode_basestring(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _whole(number: int) -> str:
