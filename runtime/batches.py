@@ -1,18 +1,20 @@
-"""Turns of several jobs in one call, for the sweeper: one transaction and one message to the broker for many jobs.
+"""Turns of several jobs in one call: one transaction and one message to the broker for many jobs.
 
 A job that somebody is at work on is passed over rather than waited for, and a turn that is refused takes nothing of
-the others along: both are found again by the next sweep.
+the others along. The sweeper finds both again by its next sweep; of jobs that are to begin each has its answer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import structlog
-from django.db import connection
+from django.db import InterfaceError, OperationalError
 
-from runtime.exceptions import JobFinished, StaleAttempt
+from runtime import blobs, statements
+from runtime.exceptions import AetherisError, JobFinished, StaleAttempt
 from runtime.turn import Turn, TurnAnswer, tell_after_commit
 
 logger = structlog.get_logger(__name__)
@@ -37,12 +39,47 @@ def commit(turns: Sequence[Turn]) -> int:
     return done
 
 
+def answers(turns: Sequence[Turn]) -> list[TurnAnswer | AetherisError]:
+    """Commit turns that begin jobs: what each answered, or why it was refused."""
+    found: list[TurnAnswer | AetherisError] = []
+    for first in range(0, len(turns), TOGETHER):
+        some = turns[first : first + TOGETHER]
+        texts = list(_with_graphs_once(some))
+        try:
+            together = _call(texts)
+        except (OperationalError, InterfaceError) as lost:
+            together = [turn.recovered(lost) for turn in some]
+        tell_after_commit([answer for answer in together if "refused" not in answer])
+        # What was refused in company is sent alone, which says why.
+        found += [
+            _alone_or_why(turn) if "refused" in answer else answer
+            for turn, answer in zip(some, together, strict=True)
+        ]
+    return found
+
+
 def _send(turns: Sequence[Turn]) -> list[TurnAnswer]:
-    payloads = [turn.sealed() for turn in turns]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT aetheris_turns(%s::jsonb)", [json.dumps(payloads, ensure_ascii=False)])
-        answers: list[TurnAnswer] = json.loads(cursor.fetchone()[0])
-        return answers
+    return _call(_text(turn.sealed()) for turn in turns)
+
+
+def _call(texts: Iterable[str]) -> list[TurnAnswer]:
+    return json.loads(statements.ask("SELECT aetheris_turns($1::jsonb)", f"[{','.join(texts)}]"))  # type: ignore[no-any-return]
+
+
+def _with_graphs_once(turns: Sequence[Turn]) -> Iterator[str]:
+    """A graph goes with the first job that has it; the others name it. Large values are kept apart."""
+    sent: set[tuple[str, str]] = set()
+    for turn in turns:
+        payload = turn.sealed()
+        own = {(payload["submit"]["tenant"], digest) for digest in payload["blobs"]}
+        known = {"blobs": {}, "stored": list(payload["blobs"])} if own <= sent else {}
+        sent |= own
+        text = _text(payload | known)
+        yield _text(blobs.kept_apart(payload)) if blobs.may_be_large(text) else text
+
+
+def _text(payload: Mapping[str, Any]) -> str:
+    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
 
 
 def _is_done(turn: Turn, answer: TurnAnswer) -> bool:
@@ -62,3 +99,10 @@ def _alone(turn: Turn) -> bool:
     except (StaleAttempt, JobFinished):
         return False
     return True
+
+
+def _alone_or_why(turn: Turn) -> TurnAnswer | AetherisError:
+    try:
+        return turn.commit()
+    except AetherisError as error:
+        return error

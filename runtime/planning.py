@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from runtime import agents, backlog, chain, code, queues
-from runtime.exceptions import IdempotencyConflict, InputInvalid, Overloaded
-from runtime.graph import TaskGraph, fields, seconds
+from runtime import agents, backlog, batches, chain, code, queues
+from runtime.exceptions import AetherisError, IdempotencyConflict, InputInvalid, Overloaded
+from runtime.graph import GraphInvalid, TaskGraph, fields, seconds
 from runtime.models.base import new_id
 from runtime.rows import Rows
 from runtime.turn import Turn, TurnAnswer, part
@@ -19,6 +19,8 @@ from runtime.values import check, check_text
 
 if TYPE_CHECKING:
     from runtime.models import Job, Step
+
+Refusal = AetherisError | GraphInvalid
 
 AD_HOC = "graph"
 """The agent name of jobs whose graph came with the request."""
@@ -40,7 +42,55 @@ class Request:
     """Seconds of work that a job of it may take."""
 
 
-def submit(
+@dataclass(frozen=True)
+class Submission:
+    """A request on its way to the gate."""
+
+    turn: Turn
+    digest: str
+    """Tells one request from another under the same idempotency key."""
+    key: str
+
+    def job(self, answer: TurnAnswer) -> Job:
+        """The job that the answer speaks of. Raises `IdempotencyConflict`."""
+        from runtime.models import Job  # the models' verbs end here
+
+        if "existing" not in answer:
+            return Job.submitted(self.turn.payload["submit"])
+        job = Job.objects.get(pk=answer["existing"])
+        if answer["request_digest"] != self.digest:
+            raise IdempotencyConflict(str(job.idempotency_key), job.pk)
+        job.is_repeat = True
+        return job
+
+
+def submit(agent: str | None, input: Any, **wanted: Any) -> Job:
+    """See `Job.objects.submit`, and `prepared` for what the runtime itself may want."""
+    submission = prepared(agent, input, **wanted)
+    return submission.job(submission.turn.commit())
+
+
+def submit_many(requests: Iterable[Mapping[str, Any]], **wanted: Any) -> list[Job | Refusal]:
+    """See `Job.objects.submit_many`."""
+    begun: dict[int, Job | Refusal] = {}
+    submissions: dict[int, Submission] = {}
+    for place, request in enumerate(requests):
+        try:
+            submissions[place] = prepared(**{"agent": None, "input": None, **wanted, **request})
+        except (AetherisError, GraphInvalid) as refusal:
+            begun[place] = refusal
+    # In one order everywhere: of two transactions with the same keys none then waits for the other.
+    places = sorted(submissions, key=lambda place: submissions[place].key)
+    answers = batches.answers([submissions[place].turn for place in places])
+    for place, answer in zip(places, answers, strict=True):
+        try:
+            begun[place] = answer if isinstance(answer, AetherisError) else submissions[place].job(answer)
+        except IdempotencyConflict as refusal:
+            begun[place] = refusal
+    return [begun[place] for place in sorted(begun)]
+
+
+def prepared(
     agent: str | None,
     input: Any,
     *,
@@ -56,8 +106,8 @@ def submit(
     depth: int = 0,
     on_parent_end: str = "",
     schedule: str = "",
-) -> Job:
-    """See `Job.objects.submit`; `graph` is a TaskGraph in wire form instead of an agent's name."""
+) -> Submission:
+    """A request that is found to be sound; `graph` is a TaskGraph in wire form instead of an agent's name."""
     request = _request(agent, graph)
     if timeout is not None:
         request = replace(request, timeout=_seconds(timeout))
@@ -74,7 +124,7 @@ def submit(
     columns = {**settings, "idempotency_key": idempotency_key, "deadline": _moment(deadline), "depth": depth}
     told = {"schedule": schedule} if schedule else None
     turn, digest = begin(request, input, columns, parent, on_parent_end, told)
-    return _submitted(turn.commit(), digest)
+    return Submission(turn, digest, idempotency_key or "")
 
 
 def _check_room(queue: str, tenant: str, key: str | None) -> None:
@@ -157,18 +207,6 @@ def begin(
     turn.event("job_submitted", data=facts, parts=[part("input", input), submitter])
     turn.event("plan_recorded", data={"graph_digest": graph.digest, "steps": len(request.rows.steps)})
     return turn, digest
-
-
-def _submitted(answer: TurnAnswer, digest: str) -> Job:
-    from runtime.models import Job  # the models' verbs end here
-
-    if "existing" not in answer:
-        return Job.objects.get(pk=answer["job"])
-    job = Job.objects.get(pk=answer["existing"])
-    if answer["request_digest"] != digest:
-        raise IdempotencyConflict(str(job.idempotency_key), job.pk)
-    job.is_repeat = True
-    return job
 
 
 def _request(agent: str | None, graph: Any) -> Request:

@@ -358,7 +358,7 @@ class Turn:
         try:
             self.answer = self._send()
         except (OperationalError, InterfaceError) as lost:
-            self.answer = self._recover(lost)
+            self.answer = self.recovered(lost)
         tell_after_commit([self.answer])
         return self.answer
 
@@ -421,7 +421,7 @@ class Turn:
             case _:
                 raise error
 
-    def _recover(self, lost: Exception) -> TurnAnswer:
+    def recovered(self, lost: Exception) -> TurnAnswer:
         """Find out whether the turn happened; send it again only if it did not."""
         from runtime import recall  # reads rows through the models
 

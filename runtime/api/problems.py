@@ -253,7 +253,7 @@ KINDS: dict[str, Kind] = {kind.slug: kind for kind in list(globals().values()) i
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler. None for what nobody foresaw: that is a fault of ours and shows as one."""
-    mapped = next((make(error) for known, make in TABLE if isinstance(error, known)), None)
+    mapped = mapped_to(error)
     if mapped is None:
         return None
     told = drf_handler(error, context)  # rolls back, and knows WWW-Authenticate, Retry-After and Allow
@@ -269,9 +269,19 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     return document(mapped, context["request"], headers)
 
 
+def mapped_to(error: Exception) -> Mapped | None:
+    return next((make(error) for known, make in TABLE if isinstance(error, known)), None)
+
+
 def document(mapped: Mapped, request: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        body(mapped, request), status=mapped.kind.status, headers=headers, content_type=MEDIA_TYPE
+    )
+
+
+def body(mapped: Mapped, request: Any) -> dict[str, Any]:
     kind = mapped.kind
-    body: dict[str, Any] = {
+    told: dict[str, Any] = {
         "type": f"/api/v1/problems/{kind.slug}",
         "title": kind.title,
         "status": int(kind.status),
@@ -280,5 +290,5 @@ def document(mapped: Mapped, request: Any, headers: dict[str, str] | None = None
         "remedy": kind.remedy,
     }
     if mapped.errors:
-        body["errors"] = mapped.errors
-    return Response(body, status=kind.status, headers=headers, content_type=MEDIA_TYPE)
+        told["errors"] = mapped.errors
+    return told

@@ -17,6 +17,8 @@ from runtime.resolution import VERDICTS
 from runtime.states import EntryState
 
 STEPS_SHOWN = 500
+MOST_AT_ONCE = 500
+"""Jobs in one request."""
 
 
 @extend_schema_field(OpenApiTypes.ANY)
@@ -78,6 +80,32 @@ class SubmitRequest(serializers.Serializer):  # type: ignore[type-arg]
         if ("agent" in attrs) == ("graph" in attrs):
             raise serializers.ValidationError({"agent": "name an agent or bring a graph: one of the two"})
         return attrs
+
+
+class SubmitOne(SubmitRequest):
+    idempotency_key = serializers.CharField(
+        required=False,
+        default=None,
+        allow_null=True,
+        max_length=255,
+        help_text="As the header of the same name.",
+    )
+
+
+class SubmitMany(serializers.Serializer):  # type: ignore[type-arg]
+    jobs = SubmitOne(many=True)
+
+
+class SubmitAnswer(serializers.Serializer):  # type: ignore[type-arg]
+    status = serializers.IntegerField(
+        help_text="201 for a new job, 200 for an earlier one, else of the problem."
+    )
+    id = serializers.UUIDField(allow_null=True)
+    problem = serializers.JSONField(allow_null=True, help_text="A problem document.")
+
+
+class SubmitAnswers(serializers.Serializer):  # type: ignore[type-arg]
+    answers = SubmitAnswer(many=True)
 
 
 class SignalRequest(serializers.Serializer):  # type: ignore[type-arg]

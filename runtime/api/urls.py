@@ -4,7 +4,18 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
 from runtime.api import docs
-from runtime.api.views import approvals, catalog, control, jobs, ledger, outside, past, schedules, stream
+from runtime.api.views import (
+    approvals,
+    catalog,
+    control,
+    jobs,
+    ledger,
+    many,
+    outside,
+    past,
+    schedules,
+    stream,
+)
 
 app_name = "api"
 
@@ -19,6 +30,7 @@ register_converter(KeyConverter, "key")
 
 urlpatterns = [
     path("jobs", jobs.Jobs.as_view(), name="jobs"),
+    path("jobs/bulk", many.SubmitMany.as_view(), name="submit-many"),
     path("jobs/<uuid:job_id>", jobs.OneJob.as_view(), name="job"),
     path("jobs/<uuid:job_id>/steps", jobs.Steps.as_view(), name="steps"),
     path("jobs/<uuid:job_id>/steps/<key:key>", jobs.OneStep.as_view(), name="step"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -17,11 +18,17 @@ from runtime.turn import Turn, part
 from runtime.values import check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from django.contrib.auth.models import AbstractBaseUser
 
+    from runtime.exceptions import AetherisError
+    from runtime.graph import GraphInvalid
+
+SUBMITTED = ("id", "tenant", "agent", "agent_version", "graph_digest", "result_template", "idempotency_key", "depth",
+             "on_parent_end", "submitted_by", "queue", "priority", "requires", "timeout", "compensate")  # fmt: skip
+"""Columns that stay as they were submitted, in the order of the fields."""
 NOT_LISTED = ("input", "result", "error", "head", "request_digest")
 
 
@@ -108,6 +115,18 @@ class JobQuerySet(models.QuerySet["Job"]):
             timeout=timeout,
             deadline=deadline,
         )
+
+    def submit_many(
+        self, requests: Iterable[Mapping[str, Any]], *, tenant: str = "default", by: str = ""
+    ) -> list[Job | AetherisError | GraphInvalid]:
+        """Start many jobs, many in one transaction: each request holds what `submit` takes, and `agent` or `graph`.
+
+        Answers in the order of the requests, with the job or with the error that `submit` would raise for it. Raises
+        `OperationalError` when PostgreSQL stays away: what was answered by then is not known, so give keys.
+        """
+        from runtime import planning  # planning builds on the models
+
+        return planning.submit_many(requests, tenant=tenant, by=by)
 
 
 class Job(models.Model):
@@ -228,6 +247,12 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.agent} {self.id}"
+
+    @classmethod
+    def submitted(cls, columns: Mapping[str, Any]) -> Job:
+        """A job that has just begun; what may have changed since is read when it is asked for."""
+        known = {**columns, "id": UUID(columns["id"])}
+        return cls.from_db("default", SUBMITTED, [known[name] for name in SUBMITTED])
 
     @property
     def is_finished(self) -> bool:

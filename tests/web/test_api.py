@@ -60,6 +60,52 @@ def test_a_key_does_not_open_the_job_of_another_submitter(api):
     assert first.json()["id"] not in json.dumps(document)
 
 
+def test_many_jobs_are_submitted_and_each_is_answered_in_its_place(api):
+    wanted = [
+        {"agent": "echo", "input": 1},
+        {"agent": "nobody"},
+        {"agent": "echo", "priority": "high"},
+        "echo",
+        {"agent": "echo", "input": 2, "idempotency_key": "k1"},
+        {"agent": "echo", "input": 2, "idempotency_key": "k1"},
+        {"graph": {"nodes": []}},
+    ]
+    response = api("submitter").post("jobs/bulk", {"jobs": wanted})
+    assert response.status_code == 200, response.content
+    answers = response.json()["answers"]
+    assert [answer["status"] for answer in answers] == [201, 422, 422, 422, 201, 200, 422]
+    assert [fields(answer["problem"])[0] for answer in answers if answer["problem"]][:2] == [
+        "agent",
+        "priority",
+    ]
+    assert answers[4]["id"] == answers[5]["id"]
+    assert Job.objects.count() == 2
+    assert (
+        Job.objects.get(pk=answers[0]["id"]).submitted_by
+        == api("submitter").get(f"jobs/{answers[0]['id']}").json()["submitted_by"]
+    )
+
+
+def test_a_key_among_many_does_not_open_the_job_of_another_submitter(api):
+    first = api("submitter", "anna").post("jobs", {"agent": "echo", "input": 1}, Idempotency_Key="k1")
+    wanted = [{"agent": "echo", "input": 1, "idempotency_key": "k1"}]
+    response = api("submitter", "bob").post("jobs/bulk", {"jobs": wanted})
+    assert [answer["status"] for answer in response.json()["answers"]] == [409]
+    assert first.json()["id"] not in json.dumps(response.json())
+
+
+@pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": {}}, {"jobs": [{}] * 501}, []])
+def test_too_few_or_too_many_at_once_are_refused(api, body):
+    assert fields(problem(api("submitter").post("jobs/bulk", json.dumps(body)), 422, "invalid-input"))[0] in (
+        "jobs",
+        "body",
+    )
+
+
+def test_who_may_not_submit_may_not_submit_many(api):
+    problem(api("viewer").post("jobs/bulk", {"jobs": [{"agent": "echo"}]}), 403, "forbidden")
+
+
 def test_a_graph_may_come_with_the_request(api, go_on):
     graph = calling("charge", amount=7).build()
     submitted = api("operator").post("jobs", {"graph": graph, "input": None})

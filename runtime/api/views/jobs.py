@@ -112,7 +112,8 @@ class Jobs(View):
         )
         if job.is_repeat and not permissions.visible_jobs(request.user).filter(pk=job.pk).exists():
             raise IdempotencyConflict(str(key), "of somebody else")
-        return Response(detail(request.user, job), status=200 if job.is_repeat else 201)
+        shown = detail(request.user, Job.objects.get(pk=job.pk))
+        return Response(shown, status=200 if job.is_repeat else 201)
 
 
 class OneJob(View):

@@ -63,7 +63,7 @@ class Command(AetherisCommand):
         )
         if wait is not None:
             _await(job, wait)
-        return job_in_full(job) | {"waited": wait}
+        return job_in_full(Job.objects.get(pk=job.pk)) | {"waited": wait}
 
     def text(self, answer: dict[str, Any]) -> str:
         lines = [f"Job {answer['id']} of {answer['agent']} is {answer['status']}."]
