@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> int:
     world.unlink(missing_ok=True)
     count = options.jobs // 4 if options.faults is None else options.faults
     with ground(places, Path(world)) as found:
-        verdict = Chaos(found, options.seed, options.jobs, kinds(options.seed), count).run()
+        history = places.local / "history.jsonl"
+        verdict = Chaos(found, options.seed, options.jobs, kinds(options.seed), count, history).run()
     for violation in verdict.violations:
         print(violation)
     print(verdict)

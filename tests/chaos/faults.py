@@ -46,25 +46,38 @@ class Kind(StrEnum):
     REDIS_HALF_OPEN = "redis_half_open"
 
 
-DECK = Counter(
+CLASSES = {
+    **dict.fromkeys([Kind.KILL_CHILD, Kind.KILL_WORKER, Kind.KILL_SWEEPER], "process"),
+    **dict.fromkeys([Kind.FREEZE_WORKER, Kind.TERMINATE_WORKER], "process"),
+    **dict.fromkeys([Kind.POSTGRES_CRASH, Kind.TERMINATE_BACKENDS], "database"),
+    **dict.fromkeys([Kind.CUT_BEFORE_COMMIT, Kind.CUT_AFTER_COMMIT, Kind.RESET_ALL], "network"),
+    Kind.POSTGRES_SWALLOWED: "network",
+    **dict.fromkeys([Kind.FLUSH, Kind.REDIS_KILL, Kind.REDIS_HALF_OPEN], "redis"),
+}
+"""As the checker of histories tells them apart."""
+KILLS = (Kind.KILL_CHILD, Kind.KILL_WORKER, Kind.KILL_SWEEPER)
+SELDOM = (
+    Kind.KILL_CHILD,
+    Kind.KILL_SWEEPER,
+    Kind.FREEZE_WORKER,
+    Kind.TERMINATE_WORKER,
+    Kind.POSTGRES_CRASH,
+    Kind.POSTGRES_SWALLOWED,
+    Kind.REDIS_KILL,
+    Kind.REDIS_HALF_OPEN,
+)
+"""What takes a process down, or stands still for long."""
+DECK = Counter(dict.fromkeys(SELDOM, 1)) + Counter(
     {
-        Kind.KILL_CHILD: 1,
         Kind.KILL_WORKER: 2,
-        Kind.KILL_SWEEPER: 1,
-        Kind.FREEZE_WORKER: 1,
-        Kind.TERMINATE_WORKER: 1,
-        Kind.POSTGRES_CRASH: 1,
         Kind.TERMINATE_BACKENDS: 4,
         Kind.CUT_BEFORE_COMMIT: 6,
         Kind.CUT_AFTER_COMMIT: 6,
         Kind.RESET_ALL: 3,
-        Kind.POSTGRES_SWALLOWED: 1,
         Kind.FLUSH: 3,
-        Kind.REDIS_KILL: 1,
-        Kind.REDIS_HALF_OPEN: 1,
     }
 )
-"""How often each kind comes in a round; what takes a process down or stands still for long comes less often."""
+"""How often each kind comes in a round."""
 
 
 def kinds(seed: int) -> Iterator[Kind]:

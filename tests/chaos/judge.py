@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from runtime import doctor
-from runtime.models import Event, Job, LedgerEntry, Signal, Worker
-from runtime.states import EntryState, JobStatus
-from tests.chaos.faults import Fault, Kind
+from runtime.models import Event, Job, LedgerEntry, Worker
+from runtime.states import JobStatus
+from tests.chaos.faults import CLASSES, KILLS, Fault, Kind
+from tests.history import checker
+from tests.history.export import Known, export
 
 if TYPE_CHECKING:
     from tests.chaos.run import Chaos
@@ -20,14 +22,7 @@ if TYPE_CHECKING:
 NOT_REPEATABLE = ("witness.notify", "witness.payout", "witness.pay_undoably")
 """Tools that declare nothing: in doubt, a person decides."""
 PATHS = {"witness.notify": "/messages", "witness.payout": "/payouts", "witness.pay_undoably": "/refunds"}
-OF_PROCESSES = (
-    Kind.KILL_CHILD,
-    Kind.KILL_WORKER,
-    Kind.KILL_SWEEPER,
-    Kind.FREEZE_WORKER,
-    Kind.TERMINATE_WORKER,
-)
-HAPPENED = (EntryState.COMMITTED, EntryState.COMPENSATED)
+TOOLS = (*NOT_REPEATABLE, "witness.pay", "witness.notify_verified", "witness.pay_verified")
 
 
 @dataclass
@@ -80,8 +75,10 @@ def of(chaos: Chaos, left: int, seconds: float) -> Verdict:
     verdict.violations += chaos.people.failed[:5]
     verdict.violations += [f"{f.code} {f.job_id}: {f.message}" for f in doctor.examine(list(jobs))]
     verdict.violations += _wrong_ends(chaos, jobs)
-    verdict.violations += _wrong_effects(chaos, jobs)
-    verdict.violations += _lost_signals(chaos, jobs)
+    with chaos.history.open("w") as file:
+        export(file, known(chaos))
+    with chaos.history.open() as lines:
+        verdict.violations += map(str, checker.judge(lines))
     _explain(chaos, jobs, verdict)
     return verdict
 
@@ -102,47 +99,55 @@ def _wrong_ends(chaos: Chaos, jobs: dict[UUID, Job]) -> Iterator[str]:
             yield f"job {job.pk} ({plan.shape}) is {job.status}: {job.error}"
 
 
-def _wrong_effects(chaos: Chaos, jobs: dict[UUID, Job]) -> Iterator[str]:
-    """One effect under the key of a call that happened, none under that of one that did not, and no others."""
-    effects: Counter[str] = Counter(chaos.ground.payments.effects.counts()["by_key"])
-    orders = {plan.order for plan in chaos.submitted.values()}
-    known = set()
-    for entry in LedgerEntry.objects.filter(job__in=list(jobs)):
-        key = str(entry.idempotency_key)
-        known.add(key)
-        wanted = int(entry.state in HAPPENED)
-        if effects[key] != wanted:
-            yield f"call {entry} of job {entry.job_id}: {effects[key]} effects under {key}, and not {wanted}"
-    for effect in chaos.ground.payments.effects.find():
-        order = (effect.order or "").partition("-")[0]
-        if order in orders and effect.key not in known:
-            yield f"{effect.kind} {effect.id} happened, and no call knows its key {effect.key}"
+def known(chaos: Chaos) -> Known:
+    """What we know of everything that has happened on this ground, for the checker of histories."""
+    effects = chaos.ground.payments.effects.find()
+    orders = {plan.order: job for job, plan in chaos.submitted.items()}
+    return Known(
+        at_rest=True,
+        tools=dict.fromkeys(TOOLS, "effects"),
+        effects=[{"key": each.key, "at": each.at} for each in effects if each.kind != "closed"],
+        faults=list(_told_faults(chaos)),
+        submits=list(chaos.submitted),
+        signalled=[(orders[order], "go", order) for order in chaos.people.told],
+    )
 
 
-def _lost_signals(chaos: Chaos, jobs: dict[UUID, Job]) -> Iterator[str]:
-    for job_id, plan in chaos.submitted.items():
-        if plan.order in chaos.people.told:
-            found = list(Signal.objects.filter(job=job_id, name="go").values_list("state", flat=True))
-            consumed = Event.objects.filter(job=job_id, type="signal_consumed").count()
-            if len(found) != 1 or consumed > 1:
-                yield f"the signal of job {job_id} is {found}, consumed {consumed} times"
+def _told_faults(chaos: Chaos) -> Iterator[dict[str, Any]]:
+    kills = {fault.pid: fault for fault in chaos.breaker.done if fault.kind in KILLS}
+    for worker, pid in _workers(kills):
+        yield {"class": "process", "kind": kills[pid].kind, "at": _moment(kills[pid]), "worker": worker}
+    for fault in chaos.breaker.done:
+        yield {"class": CLASSES[fault.kind], "kind": fault.kind, "at": _moment(fault)}
+    for plan in chaos.submitted.values():
+        yield from ({"class": "call", "kind": fault["kind"]} for fault in plan.faults)
+
+
+def _moment(fault: Fault) -> datetime:
+    return datetime.fromtimestamp(fault.began, UTC)
 
 
 def _recoveries(jobs: list[UUID], faults: list[Fault]) -> Iterator[float]:
-    kills = {fault.pid: fault for fault in faults if fault.kind.startswith("kill")}
-    pids = dict(Worker.objects.filter(pid__in=kills).values_list("pk", "pid"))
-    claimed: dict[tuple[UUID, str | None], tuple[UUID | None, float]] = {}
-    for job, step, worker, at in (
-        Event.objects.filter(job__in=jobs, type="step_claimed")
-        .order_by("job", "seq")
-        .values_list("job", "step", "worker", "at")
+    kills = {fault.pid: fault.began for fault in faults if fault.kind in KILLS}
+    killed = {worker: kills[pid] for worker, pid in _workers(kills)}
+    holder: dict[tuple[UUID, str | None], UUID | None] = {}
+    lost: dict[tuple[UUID, str | None], float] = {}
+    events = Event.objects.filter(job__in=jobs, type__in=("step_claimed", "step_rescued"))
+    for job, step, type, worker, at in events.order_by("job", "seq").values_list(
+        "job", "step", "type", "worker", "at"
     ):
-        before = claimed.get((job, step))
-        if before and before[0] in pids:
-            kill = kills[pids[before[0]]]
-            if before[1] <= kill.began <= at.timestamp():
-                yield at.timestamp() - kill.began
-        claimed[job, step] = (worker, at.timestamp())
+        taken_from = holder.get((job, step))
+        if type == "step_rescued" and taken_from in killed:
+            lost[job, step] = killed[taken_from]
+        elif type == "step_claimed":
+            if (job, step) in lost:
+                yield at.timestamp() - lost.pop((job, step))
+            holder[job, step] = worker
+
+
+def _workers(pids: Iterable[int]) -> Iterable[tuple[UUID, int]]:
+    """The incarnations of processes."""
+    return Worker.objects.filter(pid__in=list(pids)).values_list("pk", "pid")
 
 
 def _explain(chaos: Chaos, jobs: dict[UUID, Job], verdict: Verdict) -> None:
@@ -184,9 +189,9 @@ def _cause(chaos: Chaos, job: Job, entry: LedgerEntry, events: Told) -> str | No
     for fault in chaos.breaker.done:
         if fault.began > unknown.timestamp() or (fault.ended or fault.began) < called.timestamp() - 2:
             continue
-        if fault.kind in OF_PROCESSES and fault.pid == made_by:
+        if CLASSES[fault.kind] == "process" and fault.pid == made_by:
             return str(fault.kind)
     for fault in chaos.breaker.done:
-        if fault.kind not in OF_PROCESSES and called.timestamp() - 5 <= fault.began <= unknown.timestamp():
+        if CLASSES[fault.kind] != "process" and called.timestamp() - 5 <= fault.began <= unknown.timestamp():
             return str(fault.kind)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 from runtime import planning
@@ -23,8 +24,13 @@ PATIENCE = 180.0
 
 
 class Chaos:
-    def __init__(self, ground: Ground, seed: int, jobs: int, faults: Iterator[Kind], count: int) -> None:
+    """`count` of `faults`, and so many jobs around them. What happened is written to the file `history`."""
+
+    def __init__(
+        self, ground: Ground, seed: int, jobs: int, faults: Iterator[Kind], count: int, history: Path
+    ) -> None:
         self.ground = ground
+        self.history = history
         self.seed = seed
         self.jobs = jobs
         self.count = count
