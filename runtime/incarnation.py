@@ -84,7 +84,8 @@ class Incarnation:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._drain_until: float | None = None
+        self._drains = False
+        self._grace: threading.Timer | None = None
 
     # Life
 
@@ -106,18 +107,29 @@ class Incarnation:
                 "UPDATE aetheris_worker SET stopped_at = aetheris_now(), holding = '{}' WHERE id = %s",
                 [self.id],
             )
+        if self._grace is not None:
+            self._grace.cancel()
 
     def drain(self) -> None:
         """Claim nothing more; running steps have the grace time to finish."""
-        if self._drain_until is None:
-            self._drain_until = time.monotonic() + settings().drain_seconds
-            logger.info("worker_drains", worker=str(self.id), holding=len(self._held))
+        if self._drains:
+            return
+        self._drains = True
+        logger.info("worker_drains", worker=str(self.id), holding=len(self._held))
+        if self._thread is not None:
+            # Not the heartbeat's business, which may be waiting for a database that does not answer.
+            self._grace = threading.Timer(settings().drain_seconds, self._end_drain)
+            self._grace.daemon = True
+            self._grace.start()
 
     @property
     def draining(self) -> bool:
-        if self._drain_until is None and self.drain_requested():
+        self._hear_of_drain()
+        return self._drains
+
+    def _hear_of_drain(self) -> None:
+        if not self._drains and self.drain_requested():
             self.drain()
-        return self._drain_until is not None
 
     # What it holds
 
@@ -163,6 +175,7 @@ class Incarnation:
         while not self._stop.wait(pause):
             pause = settings().heartbeat_seconds
             try:
+                self._hear_of_drain()
                 self._beat(tied=True)
                 failed = False
             except Exception as error:  # of whatever kind: without a heartbeat every step here is rescued
@@ -170,8 +183,6 @@ class Incarnation:
                 connection.close()
                 # Perhaps only the connection was lost. Its lifeline is taken again before anybody misses a beat.
                 pause, failed = (pause if failed else 0.0), True
-            if self._drain_until is not None and time.monotonic() > self._drain_until:
-                self._end_drain()
         connection.close()
 
     def _beat(self, *, tied: bool = False) -> None:
@@ -233,9 +244,12 @@ class Incarnation:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _end_drain(self) -> None:
-        """The grace time is over: threads that still run keep nothing but their memory."""
-        try:
-            self.stop()
-        finally:
-            logger.warning("drain_over", worker=str(self.id))
-            os._exit(0)
+        """The grace time is over: threads that still run keep nothing but their memory.
+
+        A lease is time enough to hand back what they hold. After that it is rescued as from any dead worker.
+        """
+        goodbye = threading.Thread(target=self.stop, name="aetheris-goodbye", daemon=True)
+        goodbye.start()
+        goodbye.join(settings().lease_seconds)
+        logger.warning("drain_over", worker=str(self.id))
+        os._exit(0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import threading
 from typing import Any
 
 import structlog
+from billiard import active_children
 from celery import shared_task
 from celery.signals import (
     worker_init,
@@ -101,6 +103,19 @@ def _drain(**kwargs: object) -> None:
     _draining[0] = 1
     if _incarnation is not None and _incarnation[0] == os.getpid():
         _incarnation[1].drain()
+        return
+    # Children end by themselves, but for one whose heartbeat waits for a database that does not answer.
+    longest = settings().drain_seconds + settings().lease_seconds + 2 * settings().heartbeat_seconds
+    grace = threading.Timer(longest, _end_pool)
+    grace.daemon = True
+    grace.start()
+
+
+def _end_pool() -> None:
+    for pid in filter(None, (child.pid for child in active_children())):
+        os.kill(pid, signal.SIGKILL)
+    logger.warning("drain_over", pool=os.getpid())
+    os._exit(0)
 
 
 @worker_shutdown.connect

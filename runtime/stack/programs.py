@@ -53,7 +53,7 @@ class Shape:
 class Program(Child):
     """One process that runs our own code."""
 
-    grace = 25.0  # a worker drains for 20 s (AETHERIS["DRAIN_SECONDS"]), then hands back what it holds
+    grace = 30.0  # a worker drains for 20 s (AETHERIS["DRAIN_SECONDS"]) and hands back what it holds within a lease
 
     def __init__(
         self,

@@ -1,10 +1,14 @@
 """PostgreSQL drops the connection while the runtime reads for a step: nobody's failure, and nothing runs twice."""
 
+import os
+import threading
+
 import pytest
 from django.db import OperationalError, connection
 
 from runtime import memory, outages, ports, scopes, subjobs
 from runtime.graph import Graph
+from runtime.incarnation import Incarnation
 from runtime.models import Job
 from runtime.ports import CrashPoint
 from tests.engine.driving import doing, run_once, step_of, submit
@@ -124,3 +128,18 @@ def test_an_outage_that_lasts_is_told_in_the_end(worker, monkeypatch):
 
     with pytest.raises(OperationalError):
         outages.wait_out(question)
+
+
+def test_a_process_that_is_told_to_end_does_though_the_database_does_not_answer(
+    outside, settings, monkeypatch
+):
+    settings.AETHERIS = {**settings.AETHERIS, "DRAIN_SECONDS": 0.2, "LEASE_SECONDS": 0.3}
+    worker, silence, ended = Incarnation(name="told to end"), threading.Event(), threading.Event()
+    worker.start()
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
+    monkeypatch.setattr(worker, "_beat", lambda **keys: silence.wait())
+    monkeypatch.setattr(worker, "hand_back", lambda why: silence.wait())
+    worker.drain()
+    assert ended.wait(10)
+    silence.set()
+    worker.stop()

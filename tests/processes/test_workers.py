@@ -8,7 +8,9 @@ import psutil
 import pytest
 
 from runtime.models import Job, Step, Worker
+from runtime.stack.programs import Program
 from runtime.states import EntryState, JobStatus
+from tests.faults.proxy import Proxy
 from tests.processes import LONG, load
 from tests.processes.client import RECOVERY, Client
 from tests.processes.witness import Witness
@@ -69,6 +71,24 @@ def test_a_step_that_outlasts_the_grace_time_is_handed_back(client: Client) -> N
     client.until_running(job, "work", attempt=2)
     assert client.events([job], *load.INTERVENTIONS) == ["step_retried work 1"]
     assert job.steps.get().failures == 0, "nobody's fault"
+
+
+@pytest.mark.skipif(not LONG, reason="takes the whole grace time; runs with AETHERIS_LONG=1")
+@pytest.mark.parametrize("how", ["refuse", "freeze"])
+def test_who_is_told_to_end_does_though_neither_postgresql_nor_redis_answers(
+    client: Client, before_postgres: Proxy, before_valkey: Proxy, how: str
+) -> None:
+    client.wait_whole("heavy-1")
+    for agent in ("long", "heavy"):
+        client.until_running(client.submit(agent, seconds=300), "work")
+    getattr(before_postgres, how)()
+    getattr(before_valkey, how)()
+    told = [client.child(name) for name in ("worker-1", "worker-2", "heavy-1", "sweeper-1")]
+    pids = {child.name: child.pid for child in told}
+    for child in told:
+        child.signal(signal.SIGTERM)
+    took = client.until(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), "all to end")
+    assert took < Program.grace
 
 
 def test_steps_of_a_killed_worker_are_rescued_though_one_of_its_name_lives(client: Client) -> None:

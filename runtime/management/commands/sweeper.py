@@ -44,13 +44,15 @@ class Command(BaseCommand):
 
     def _run(self) -> None:
         ending = threading.Event()
+        sweeper: Sweeper | None = None
 
         def end(number: int, frame: FrameType | None) -> None:
             ending.set()
+            if sweeper:
+                sweeper.worker.drain()  # from here on its time is limited, whatever the sweep is waiting for
 
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
-        sweeper: Sweeper | None = None
         pause = 0.0
         while not ending.wait(pause):
             try:
