@@ -5,9 +5,8 @@ must not block a worker or a request. The sweeper sends again what nobody claime
 """
 
 import os
-import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -16,8 +15,10 @@ from celery import current_app
 from django.db import transaction
 from kombu.pools import ProducerPool
 
-from runtime import queues
+from runtime import leases, queues
+from runtime.breaker import Breaker
 from runtime.conf import settings
+from runtime.exceptions import LeaseUnavailable
 from runtime.ports import CrashPoint, crash_point
 
 logger = structlog.get_logger(__name__)
@@ -25,30 +26,45 @@ logger = structlog.get_logger(__name__)
 RUN_STEPS = "aetheris.run_steps"
 MOST_MESSAGES = 64
 """Of one turn and queue. More steps share messages; workers that finish claim ready siblings anyway."""
+FULL_QUEUE = 200
+"""Messages in a queue from which on hints are surely there, and more would only pile up."""
+LOOK_EVERY, LOOK_SECONDS = 50, 0.05
+"""After so many messages to a queue a process looks how full it is, and then, while it is full, so often."""
 
 
-class Breaker:
-    """Open after an error: nothing is asked for a while, so that a dead broker costs one timeout, not one per call."""
+class Crowd:
+    """Queues with so many messages that more would wake nobody: whoever comes for one takes what else is ready.
+
+    The broker is asked now and then, so that a process that submits little never asks.
+    """
 
     def __init__(self) -> None:
-        self._until = 0.0
-        self._lock = threading.Lock()
-        self.failures = 0
+        self._sent: Counter[str] = Counter()
+        self._until: dict[str, float] = {}
 
-    @property
-    def is_open(self) -> bool:
-        return time.monotonic() < self._until
+    def has(self, queue: str, messages: int) -> bool:
+        """Whether these messages need not be sent."""
+        if queues.SEPARATOR in queue:
+            return False  # nobody takes what has requirements without being told
+        if time.monotonic() < self._until.get(queue, 0.0):
+            return True
+        self._sent[queue] += messages
+        if self._sent[queue] < LOOK_EVERY or not self._is_full(queue):
+            return False
+        self._sent[queue] = LOOK_EVERY
+        self._until[queue] = time.monotonic() + LOOK_SECONDS
+        return True
 
-    def trip(self) -> None:
-        with self._lock:
-            self.failures += 1
-            self._until = time.monotonic() + settings().redis_breaker_seconds
-
-    def reset(self) -> None:
-        self._until = 0.0
+    def _is_full(self, queue: str) -> bool:
+        self._sent[queue] = 0
+        try:
+            return leases.queue_depths([queue])[queue] >= FULL_QUEUE
+        except LeaseUnavailable:
+            return False
 
 
 breaker = Breaker()
+crowd = Crowd()
 
 
 def hint_after_commit(released: Sequence[tuple[int, str]]) -> None:
@@ -76,6 +92,8 @@ def hint(released: Iterable[tuple[int, str]]) -> bool:
         ) as producer:
             for queue, ids in by_queue.items():
                 messages = min(len(ids), MOST_MESSAGES)
+                if crowd.has(queue, messages):
+                    continue
                 for first in range(messages):
                     current_app.send_task(
                         RUN_STEPS,

@@ -15,8 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from runtime.breaker import Breaker
 from runtime.conf import settings
-from runtime.dispatch import Breaker
 from runtime.exceptions import LeaseUnavailable
 
 logger = structlog.get_logger(__name__)

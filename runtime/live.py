@@ -19,8 +19,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from runtime import leases
+from runtime.breaker import Breaker
 from runtime.conf import settings
-from runtime.dispatch import Breaker
 
 logger = structlog.get_logger(__name__)
 

@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError, connection, models
 from runtime import batches, dispatch, hinting, leases, queues, subjobs, webhooks
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
+from runtime.dispatch import FULL_QUEUE
 from runtime.exceptions import JobFinished, LeaseUnavailable, StaleAttempt
 from runtime.execution import run_step
 from runtime.hinting import Group
@@ -33,8 +34,6 @@ from runtime.turn import Turn
 logger = structlog.get_logger(__name__)
 
 BATCH = 500
-FULL_QUEUE = 200
-"""Messages in a queue from which on hints are surely there, and more would only pile up."""
 FORGET_SECONDS = 3600.0
 
 T = TypeVar("T", bound=models.Model)

@@ -1,4 +1,4 @@
-"""Celery workers with threads, a sweeper, the public verbs `Job.objects.submit` and `Job.signal`; all settings are
+"""Celery workers with threads, a sweeper, the public verbs `Job.objects.submit_many` and `Job.signal`; all settings are
 the defaults. The client waits with `Job.objects.filter(…).wait()`."""
 
 from collections.abc import Callable
@@ -25,7 +25,8 @@ def serve(number: int, ready: Callable[[], None]) -> None:
 
 
 def submit(orders: list[Order]) -> list[UUID]:
-    return [Job.objects.submit(f"{order.shape}_{order.size}", {"name": order.name}).pk for order in orders]
+    wanted = [{"agent": f"{order.shape}_{order.size}", "input": {"name": order.name}} for order in orders]
+    return [job.pk for job in Job.objects.submit_many(wanted) if isinstance(job, Job)]
 
 
 def wait(handles: list[UUID]) -> list[int]:

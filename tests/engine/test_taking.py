@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from runtime import holds
+from runtime import dispatch, holds, leases
 from runtime.execution import run_step
 from runtime.graph import Graph
 from runtime.models import Job
@@ -153,3 +153,21 @@ def test_a_worker_that_drains_takes_nothing(worker):
     worker.drain()
     run_step(step_of(first, "a").pk, worker)
     assert statuses(second) == {"a": "ready", "b": "blocked"}
+
+
+def test_a_full_queue_gets_no_more_messages_and_its_jobs_are_done_all_the_same(worker, monkeypatch):
+    monkeypatch.setattr(dispatch, "crowd", dispatch.Crowd())
+    monkeypatch.setattr(dispatch, "FULL_QUEUE", 3)
+    monkeypatch.setattr(dispatch, "LOOK_EVERY", 1)
+    jobs = [job() for _ in range(10)]
+    assert leases.queue_depths(["default"])["default"] == 3
+    run_step(step_of(jobs[0], "a").pk, worker)
+    assert ended(*jobs) == jobs
+
+
+def test_what_only_some_workers_can_do_is_always_told(monkeypatch, worker):
+    monkeypatch.setattr(dispatch, "crowd", dispatch.Crowd())
+    monkeypatch.setattr(dispatch, "FULL_QUEUE", 0)
+    monkeypatch.setattr(dispatch, "LOOK_EVERY", 1)
+    assert not dispatch.crowd.has("default+gpu", 1)
+    assert dispatch.crowd.has("default", 1)
