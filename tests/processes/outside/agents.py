@@ -84,6 +84,19 @@ def errand() -> Graph:
     return graph
 
 
+@agent("five")
+def five() -> Graph:
+    """Five steps in a row, three of them calls."""
+    graph = Graph()
+    paid = graph.tool("paid", "witness.pay", order="${input.order}")
+    noted = graph.function("noted", "pass_on", value=paid)
+    told = graph.tool("told", "witness.notify", order="${input.order}")
+    again = graph.tool("again", "witness.pay", order="${input.order}")
+    noted >> told >> again
+    graph.function("end", "pass_on", value=again)
+    return graph
+
+
 @agent("each")
 def each() -> Graph:
     """A payment for each of many orders."""
