@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import structlog
@@ -101,14 +101,16 @@ class Incarnation:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=settings().heartbeat_seconds * 2)
         connection.close_if_unusable_or_obsolete()  # idle since the start, perhaps through a PostgreSQL restart
+        # The lifeline went with the heartbeat, and what is held is still to be handed back.
+        self._note("lifeline = NULL")
         self.hand_back("the worker stopped")
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE aetheris_worker SET stopped_at = aetheris_now(), holding = '{}' WHERE id = %s",
-                [self.id],
-            )
+        self._note("stopped_at = aetheris_now(), holding = '{}'")
         if self._grace is not None:
             self._grace.cancel()
+
+    def _note(self, what: LiteralString) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE aetheris_worker SET {what} WHERE id = %s", [self.id])
 
     def drain(self) -> None:
         """Claim nothing more; running steps have the grace time to finish."""

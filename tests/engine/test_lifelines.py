@@ -155,6 +155,21 @@ def test_a_lifeline_that_somebody_else_holds_is_none(outside):
     second.end()
 
 
+def test_a_worker_that_ends_in_order_is_not_taken_for_dead_while_it_hands_back(
+    tied, job, lookout, clock, monkeypatch
+):
+    seen = []
+
+    def slowly(why: str) -> None:
+        clock.forward(seconds=3)
+        seen.append(lookout.dead())
+
+    monkeypatch.setattr(tied, "hand_back", slowly)
+    tied.cut()
+    tied.stop()
+    assert seen == [[]]
+
+
 def test_a_worker_without_running_steps_is_not_looked_at(tied, lookout, clock, job):
     job.steps.get().complete()
     tied.cut()

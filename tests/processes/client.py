@@ -31,7 +31,7 @@ class NotInTime(AssertionError):
 
 
 class Client:
-    def __init__(self, stack: Supervisor, witness: Witness, recoveries: list[float]) -> None:
+    def __init__(self, stack: Supervisor, witness: Witness, recoveries: dict[str, list[float]]) -> None:
         self.stack = stack
         self.witness = witness
         self.recoveries = recoveries
@@ -86,12 +86,18 @@ class Client:
     def claimed_at(self, job: Job, key: str, attempt: int) -> datetime:
         return job.events.get(type="step_claimed", step=key, attempt=attempt).at
 
-    def recovery(self, job: Job, key: str, killed_at: float, attempt: int = 2) -> float:
-        """Seconds from the kill to the claim of the next attempt, which has to come in time."""
+    def recovery(
+        self, job: Job, key: str, lost_at: float, attempt: int = 2, *, of: str = "killed worker"
+    ) -> float:
+        """Seconds from the loss of the worker to the claim of the next attempt, which has to come in time."""
         self.until_running(job, key, attempt, patience=RECOVERY + 10)
-        took = self.claimed_at(job, key, attempt).timestamp() - killed_at
-        self.recoveries.append(took)
+        took = self.claimed_at(job, key, attempt).timestamp() - lost_at
+        self.took(of, took)
         return took
+
+    def took(self, what: str, seconds: float) -> None:
+        """Keep a figure for the end of the run."""
+        self.recoveries.setdefault(what, []).append(seconds)
 
     def events(self, jobs: Iterable[Job], *types: str) -> list[str]:
         """What of these types was recorded for these jobs."""

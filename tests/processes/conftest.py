@@ -23,7 +23,8 @@ from tests.processes.outside import agents, tools  # noqa: F401 - what is submit
 from tests.processes.reports import report
 from tests.processes.witness import Flags, Witness
 
-recoveries: list[float] = []
+recoveries: dict[str, list[float]] = {}
+"""Seconds until the next attempt, by what was lost."""
 
 
 @pytest.fixture(scope="package")
@@ -104,11 +105,11 @@ def client(
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was measured on the way."""
-    if recoveries:
-        figures = " ".join(f"{each:.1f}" for each in sorted(recoveries))
+    for what, took in recoveries.items():
+        figures = " ".join(f"{each:.1f}" for each in sorted(took))
         terminalreporter.write_line(
-            f"next attempt after kill -9, {len(recoveries)} kills: {figures} s; "
-            f"median {median(recoveries):.1f} s, worst {max(recoveries):.1f} s"
+            f"until the next attempt: {what}, {len(took)} times: {figures} s; "
+            f"median {median(took):.1f} s, worst {max(took):.1f} s"
         )
 
 

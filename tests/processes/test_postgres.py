@@ -1,9 +1,12 @@
 """PostgreSQL stops as in a crash and starts again in the middle of fifty jobs. What it acknowledged holds."""
 
 import signal
+import time
+from datetime import UTC, datetime
 
 from django.db import connection
 
+from runtime.models import Event
 from tests.processes import load
 from tests.processes.client import Client
 
@@ -11,7 +14,12 @@ from tests.processes.client import Client
 def test_restarted_in_the_middle(client: Client) -> None:
     jobs = load.begin(client)
     client.child("postgres").restart(signal.SIGQUIT)
+    back_at = time.time()
     client.until_finished(*jobs)
+    moved_at = (
+        Event.objects.filter(job__in=[job.pk for job in jobs], at__gt=_moment(back_at)).earliest("at").at
+    )
+    client.took("workers after a restart of PostgreSQL", moved_at.timestamp() - back_at)
     load.assert_done_once(client, jobs)
     assert client.events(jobs, *load.INTERVENTIONS) == []
 
@@ -26,6 +34,10 @@ def test_sessions_terminated_in_the_middle(client: Client) -> None:
     client.until_finished(*jobs)
     load.assert_done_once(client, jobs)
     assert client.events(jobs, *load.INTERVENTIONS) == []
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _terminate(*processes: str) -> int:
