@@ -231,11 +231,11 @@ class Invocation:
                 raise self._doubt(reason)
             case Absent(fencing=True):
                 # The outside refuses this key from now on, from us as well as from a lost caller.
-                self.settle_now(partial(settlements.fenced_off, self.intent))
+                self.settle_now(partial(settlements.fenced_off, self.intent, recorded["attempt"]))
                 return self._next_generation().result()
             case Absent() if sent > send_window:
                 # Without a fence the request of a lost caller might still arrive, until its time to send is over.
-                self.settle_now(partial(settlements.absent, self.intent))
+                self.settle_now(partial(settlements.absent, self.intent, recorded["attempt"]))
                 self._start_again(EntryState.REFUSED)
                 return self._send()
             case Absent():
@@ -258,9 +258,9 @@ class Invocation:
             case Pending():
                 raise self._doubt(reason, retry_in=settings().poll_seconds)
             case Absent(fencing=True):
-                self.settle_now(partial(settlements.fenced_off, self.intent))
+                self.settle_now(partial(settlements.fenced_off, self.intent, None))
             case Absent() if sent > send_window:
-                self.settle_now(partial(settlements.absent, self.intent))
+                self.settle_now(partial(settlements.absent, self.intent, None))
             case Absent():
                 raise self._doubt(reason, retry_in=(send_window - sent).total_seconds() + 1)
             case _:
@@ -362,17 +362,12 @@ class Invocation:
         except StaleAttempt as stale:
             raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
 
-    def settle_evidence(self, settlement: Settlement) -> None:
-        """Said by the attempt that made the call, however late: it also wakes a step that waits in doubt about it."""
+    def settle_now(self, settlement: Settlement) -> None:
+        """Say it in a turn of its own. Also a step that waits in doubt about the call is woken: it may be a later attempt.
+
+        Raises `Overtaken` where somebody else has settled the call meanwhile.
+        """
         try:
             settlements.alone(self.context.step, settlement)
-        except StaleAttempt as stale:
-            raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
-
-    def settle_now(self, settlement: Settlement) -> None:
-        """Raises `Overtaken` where somebody else has settled the call meanwhile."""
-        try:
-            with Turn(self.context.step.job_id, worker=self.context.step.worker_id) as turn:
-                settlement(turn)
         except StaleAttempt as stale:
             raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale

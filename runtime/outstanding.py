@@ -40,7 +40,7 @@ class Outstanding:
         """The answer to the submit: the outside took the call."""
         left = _time_for(pending)
         accepted = partial(self._to_accepted, pending, EntryState.STARTED, left)
-        self._invocation.settle_evidence(accepted)
+        self._invocation.settle_now(accepted)
         crash_point(CrashPoint.AFTER_ACCEPT)
         self._wait(self._pause(pending, left))
 

@@ -78,20 +78,21 @@ def reconciled(intent: Intent, result: Any, turn: Turn) -> None:
     )
 
 
-def absent(intent: Intent, turn: Turn) -> None:
+def absent(intent: Intent, starter: int | None, turn: Turn) -> None:
+    """`starter`: the attempt whose call the outside was asked about. Of one that was made since, it said nothing."""
     turn.settle(
         intent.entry,
         EntryState.REFUSED,
         "tool_reconciled",
-        attempt=None,
+        attempt=starter,
         source="verify",
         allowed_from=[EntryState.UNKNOWN],
         parts=[part("error", {"type": "Absent", "message": "the outside has no such call"})],
     )
 
 
-def fenced_off(intent: Intent, turn: Turn) -> None:
-    absent(intent, turn)
+def fenced_off(intent: Intent, starter: int | None, turn: Turn) -> None:
+    absent(intent, starter, turn)
     turn.settle(
         intent.entry,
         EntryState.FAILED,

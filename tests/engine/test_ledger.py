@@ -588,6 +588,44 @@ def test_an_attempt_that_lost_its_step_while_it_asked_begins_the_call_no_second_
     step_of(job).fail({"type": "E", "message": "enough"})
 
 
+def test_what_an_attempt_learns_after_it_lost_its_step_wakes_the_one_after_it(worker, other, outside, lose):
+    def asked() -> Happened:
+        lose()
+        other.beat()
+        assert run_once(job, other).waiting_for == "unknown:transfer#0"
+        return Happened({"transferred": 1.0})
+
+    job = submit(calling("transfer"))
+    crashed(job, worker, CrashPoint.AFTER_CALL)
+    lose()
+    worker.beat()
+    outside.verdicts.append(asked)
+    run_once(job, worker)
+    assert drive_with(job, other).result == {"transferred": 1.0}
+    assert len(outside.effects()) == 1
+
+
+def test_an_answer_about_a_call_says_nothing_of_one_that_was_made_since(worker, other, outside, lose):
+    def asked() -> Absent:
+        lose()
+        other.beat()
+        outside.verdicts.append(Absent())
+        crashed(job, other, CrashPoint.AFTER_CALL)
+        lose()
+        other.beat()
+        assert run_once(job, other).waiting_for == "unknown:transfer#0"
+        return Absent()
+
+    job = submit(calling("transfer", retry={"max_attempts": 9}))
+    crashed(job, worker, CrashPoint.AFTER_INTENT)
+    lose()
+    worker.beat()
+    outside.verdicts.append(asked)
+    run_once(job, worker)
+    drive_with(job, other)
+    assert (entry_of(job).state, step_of(job).status, len(outside.effects())) == ("unknown", "waiting", 1)
+
+
 def test_a_job_cancelled_during_a_call_keeps_what_the_call_did(worker, outside):
     job = submit(calling("charge"))
     meanwhile(outside, "charge", lambda: job.cancel(by="ops"), {"charged": 1})
