@@ -363,7 +363,7 @@ class Invocation:
             raise Overtaken(f"call {self.intent.call} was settled by somebody else") from stale
 
     def settle_now(self, settlement: Settlement) -> None:
-        """Say it in a turn of its own. Also a step that waits in doubt about the call is woken: it may be a later attempt.
+        """Say it in a turn of its own, which also wakes the step if a later attempt of it waits in doubt by now.
 
         Raises `Overtaken` where somebody else has settled the call meanwhile.
         """

@@ -7,7 +7,7 @@ import pytest
 
 from runtime import agents, batches, news, planning, recovery
 from runtime import clock as the_clock
-from runtime.exceptions import InputInvalid
+from runtime.exceptions import InputInvalid, StaleAttempt
 from runtime.graph import Graph
 from runtime.models import Job
 from tests.engine.driving import claim, doing, run_once, statuses, step_of, submit, told, why
@@ -127,6 +127,19 @@ def test_a_job_that_was_late_and_is_retried_has_its_time_anew(drive, clock):
     assert swept(job) == 0
     clock.forward(minutes=59)
     assert drive(job).status == "completed"
+
+
+def test_a_job_that_is_cancelled_already_does_not_time_out(worker, clock):
+    job = submit(doing(lambda context: 1), timeout="1h")
+    step = claim(job, worker)
+    clock.forward(hours=2)
+    late = Job.objects.overdue().get().timing_out("in time")
+    job.cancel()
+    with pytest.raises(StaleAttempt):
+        late.commit()
+    step.complete(1)
+    job.refresh_from_db()
+    assert (job.status, job.error, told(job).count("job_timed_out")) == ("cancelled", None, 0)
 
 
 def test_an_end_and_a_deadline_in_the_same_moment_have_one_winner(worker, clock, pair):

@@ -152,6 +152,17 @@ def test_an_any_join_runs_once_though_its_other_parent_ends_later(worker):
     assert told(job, step="end") == ["step_claimed", "step_completed"]
 
 
+def test_an_any_join_whose_parents_end_before_it_is_claimed_is_released_once(worker):
+    graph = Graph()
+    [graph.function("p0", "say"), graph.function("p1", "say")] >> graph.function("end", "say", join="any")
+    job = submit(graph)
+    claim(job, worker, "p0").complete()
+    claim(job, worker, "p1").complete()
+    job.refresh_from_db()
+    assert (job.ready_steps, job.unfinished_steps) == (1, 1)
+    assert drive_with(job, worker).status == "completed"
+
+
 def test_a_skip_travels_down_a_long_branch_in_one_turn(drive):
     graph = Graph()
     previous = graph.condition("c", "false")

@@ -626,6 +626,17 @@ def test_an_answer_about_a_call_says_nothing_of_one_that_was_made_since(worker, 
     assert (entry_of(job).state, step_of(job).status, len(outside.effects())) == ("unknown", "waiting", 1)
 
 
+def test_a_repeat_that_is_refused_says_nothing_of_the_call_before_it(worker, outside, lose):
+    job = submit(calling("notify"))
+    crashed(job, worker, CrashPoint.AFTER_CALL)
+    lose()
+    worker.beat()
+    outside.before["notify"].append(Refused("a key that was used"))
+    run_once(job, worker)
+    assert (entry_of(job).state, len(outside.effects())) == ("unknown", 1)
+    assert step_of(job).waiting_for == "unknown:notify#0"
+
+
 def test_a_job_cancelled_during_a_call_keeps_what_the_call_did(worker, outside):
     job = submit(calling("charge"))
     meanwhile(outside, "charge", lambda: job.cancel(by="ops"), {"charged": 1})

@@ -372,6 +372,14 @@ def test_a_step_that_is_handed_back_has_not_failed(worker, other):
     assert drive_with(job, other).status == "completed"
 
 
+def test_a_hint_before_its_time_claims_nothing(worker, clock):
+    job = submit(doing(lambda context: 1))
+    claim(job, worker).retry({"type": "E", "message": "busy"}, after=timedelta(minutes=1))
+    assert run_once(job, worker).status == "ready"
+    clock.forward(minutes=2)
+    assert run_once(job, worker).status == "completed"
+
+
 def test_a_hint_for_a_step_that_is_not_to_be_had_costs_nothing(worker, drive):
     job = drive(Job.objects.submit("echo"))
     before = told(job)

@@ -12,8 +12,20 @@ from runtime.execution import run_step
 from runtime.graph import Graph, GraphInvalid
 from runtime.incarnation import Incarnation
 from runtime.models import Job, Wait
+from runtime.outcomes import Waiting
 from runtime.ports import CrashPoint
-from tests.engine.driving import calling, crash_at, run_once, statuses, step_of, submit, told, why
+from tests.engine.driving import (
+    calling,
+    claim,
+    crash_at,
+    doing,
+    run_once,
+    statuses,
+    step_of,
+    submit,
+    told,
+    why,
+)
 from tests.engine.driving import drive as drive_with
 from tests.engine.scoped import during, mapping, run_alone
 
@@ -153,6 +165,19 @@ def test_a_crash_after_a_timer_has_fired_does_not_wait_again(worker, other, cloc
     step_of(job, "t").rescue()
     assert drive_with(job, other).status == "completed"
     assert told(job).count("timer_fired") == 1
+
+
+def test_a_sweep_that_found_one_wait_due_does_not_end_the_next_one_of_its_step(worker, clock):
+    job = submit(doing(lambda context: 1))
+    claim(job, worker).park(Waiting("signal", "first", timeout=timedelta(hours=1)))
+    clock.forward(hours=2)
+    late = Wait.objects.due().get().timing_out()
+    assert recovery.wake_due() == 1
+    worker.beat()
+    claim(job, worker).park(Waiting("signal", "second"))
+    with pytest.raises(StaleAttempt):
+        late.commit()
+    assert step_of(job).waiting_for == "signal:second"
 
 
 def test_two_sweepers_fire_a_timer_once(drive, clock, pair):
