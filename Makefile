@@ -1,5 +1,5 @@
 # Everything is in ./dev; this file gives it the names that people expect.
-.PHONY: help demo test soak bench bench-full stack lint format requirements clean
+.PHONY: help demo test simulate soak bench bench-full stack lint format requirements clean
 
 help:
 	@./dev help
@@ -9,6 +9,9 @@ demo: ## make demo ARGS=--once
 
 test: ## make test ARGS="-k refund"
 	@./dev test $(ARGS)
+
+simulate: ## random schedules: make simulate ARGS="--seeds 1000 --from 1"
+	@./dev simulate $(ARGS)
 
 soak: ## load without faults: make soak ARGS="--jobs 10000"
 	@./dev soak $(ARGS)

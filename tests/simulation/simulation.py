@@ -1,0 +1,311 @@
+"""One seed: jobs, who acts on them, what goes wrong, and then the end without faults, which everything must reach."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import override_settings
+
+from runtime import clock, ports
+from runtime.conf import settings
+from runtime.exceptions import AetherisError
+from runtime.models import Job, LedgerEntry
+from runtime.ports import CrashPoint
+from runtime.resolution import Verdict
+from tests.simulation import actors
+from tests.simulation.actors import LOST, Process, Workers
+from tests.simulation.boundaries import BEGINNING, Broker, Leases, ids, set_clock, simulated, stop_at_statements
+from tests.simulation.outside import Now, Outside
+from tests.simulation.scheduler import Actor, Fault, Scheduler, Seat, acting
+from tools import Failed, Happened
+
+CHAOS_SECONDS = 40.0
+CALM_SECONDS = 900.0
+"""Of simulated time: what goes wrong ends after the first, and every job after the second at the latest."""
+
+OF_WORKERS = [Fault.KILL, Fault.FREEZE, Fault.HANG, Fault.DRAIN]
+OF_STATEMENTS = [Fault.LOST_BEFORE, Fault.LOST_AFTER]
+
+
+@dataclass
+class Found:
+    """What a seed came to."""
+
+    seed: int
+    digest: str
+    steps: int
+    seconds: float
+    """Of simulated time."""
+    faults: Counter[str]
+    points: Counter[str]
+    doubts: Counter[str]
+    violations: list[str]
+    trace: list[str]
+
+
+class Theatre:
+    """The threads and connections that all seeds of a run share."""
+
+    def __init__(self) -> None:
+        self._seats: list[tuple[Seat, list[Actor]]] = []
+        self.simulation: Simulation | None = None
+
+    def seat(self, actor: Actor) -> None:
+        for seat, sat in self._seats:
+            if sat[-1].is_done:
+                break
+        else:
+            seat, sat = Seat(lambda: stop_at_statements(self._scheduler)), []
+            self._seats.append((seat, sat))
+        sat[:] = [actor]
+        seat.take(actor)
+
+    def close(self) -> None:
+        for seat, _ in self._seats:
+            seat.close()
+
+    def _scheduler(self) -> Scheduler | None:
+        return self.simulation.scheduler if self.simulation else None
+
+
+class Simulation:
+    def __init__(self, seed: int, theatre: Theatre) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.scheduler = Scheduler(self.chance, BEGINNING, theatre.seat)
+        self.broker = Broker(self.chance)
+        self.leases = Leases(self.scheduler, self.broker)
+        self.outside = Outside(self.scheduler, self.chance)
+        self.workers = Workers(self)
+        self.new_id = ids(random.Random(seed + 1))
+        self.graphs: dict[str, Any] = {}
+        self.accepted: dict[str, UUID] = {}
+        """The jobs that clients know of, by their keys."""
+        self.acknowledged: dict[str, UUID] = {}
+        """The signals that were accepted, by their deduplication ids."""
+        self.counts: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.points: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.is_calm = False
+        self.is_over = False
+        self.theatre = theatre
+        self.boss = User.objects.create_superuser("boss")
+        self._looked_at = 0.0
+        self._rate = self.chance.choice([0.0, 0.005, 0.02, 0.05])
+        self._kinds = [fault for fault in (*OF_WORKERS, *OF_STATEMENTS) if self.chance.random() < 0.6]
+
+    def run(self) -> None:
+        scheduler, chance = self.scheduler, self.chance
+        scheduler.draw, scheduler.befalls, scheduler.clock = self._draw, self._befalls, set_clock
+        scheduler.stays = chance.choice([0.0, 0.5, 0.9])
+        set_clock(scheduler.now, back=True)
+        self._unsettle()
+        for number in range(chance.choice([2, 2, 3])):
+            self._begin_worker(f"worker-{number}")
+        for number in range(chance.choice([1, 1, 2])):
+            self._begin_sweeper(f"sweeper-{number}")
+        scheduler.begin("hearts", self.workers.hearts)
+        clients = [scheduler.begin(f"client-{number}", actors.client(self)) for number in range(chance.choice([1, 1, 2]))]
+        scheduler.begin("person", actors.person(self))
+        scheduler.begin("bank", actors.bank(self))
+        scheduler.run(lambda: self._is_done(clients), most=CHAOS_SECONDS)
+        self._calm()
+        if not scheduler.run(lambda: self._is_done(clients), most=CALM_SECONDS):
+            self.violation(f"not done after {CALM_SECONDS:g} s without faults: {self._unfinished()}")
+
+    # What goes wrong
+
+    def _unsettle(self) -> None:
+        chance = self.chance
+        self.broker.loses = chance.choice([0.0, 0.0, 0.1, 0.6])
+        self.broker.doubles = chance.choice([0.0, 0.0, 0.1, 0.6])
+        self.outside.trouble = chance.choice([0.0, 0.05, 0.2])
+
+    def _calm(self) -> None:
+        self.is_calm = True
+        self.broker.loses = self.broker.doubles = self.outside.trouble = 0.0
+        self.broker.is_away = False
+
+    def _draw(self, actor: Actor) -> Fault | None:
+        if self.is_calm or self.chance.random() >= self._rate:
+            return None
+        self._disturb()
+        able = [fault for fault in self._kinds if self._may(actor, fault)]
+        return self.chance.choice(able) if able else None
+
+    def _may(self, actor: Actor, fault: Fault) -> bool:
+        if fault in OF_STATEMENTS:
+            return actor.is_asking
+        if not isinstance(actor.process, Process) or actor.process.is_gone:
+            return False
+        return fault not in (Fault.HANG, Fault.DRAIN) or actor.process.role == "worker"
+
+    def _disturb(self) -> None:
+        """What happens to Redis and to the time."""
+        match self.chance.randrange(12):
+            case 0:
+                self.faults["flushed"] += 1
+                self.leases.flush()
+            case 1:
+                self.faults["broker away"] += not self.broker.is_away
+                self.broker.is_away = not self.broker.is_away
+            case 2 | 3:
+                self.scheduler.pass_time(self.chance.choice([0.3, 2.0, 6.0]))
+
+    def _befalls(self, actor: Actor, fault: Fault) -> None:
+        self.faults[fault] += 1
+        process, chance, now = actor.process, self.chance, self.scheduler.now
+        match fault:
+            case Fault.KILL:
+                self.workers.killed.add(process.id)
+                self.workers.gone(process)
+                self._begin_again(actor, after=chance.uniform(0.5, 4))
+            case Fault.FREEZE:
+                process.frozen_until = actor.wake = now + chance.uniform(1, 15)
+                actor.wants = None
+                self.workers.frozen.add(process.id)
+            case Fault.HANG:
+                actor.wake, actor.wants = now + chance.uniform(1, 30), None
+            case Fault.DRAIN:
+                process.drain()
+
+    def leave(self, process: Process) -> None:
+        """The grace time of a process that drains is over: it says goodbye and ends, whatever its threads do."""
+        try:
+            process.stop()
+            self.workers.ended_in_order.add(process.id)
+        except LOST:
+            pass
+        self.workers.gone(process)
+        for actor in [actor for actor in self.scheduler.actors if actor.process is process and not actor.is_done]:
+            self.scheduler.stop(actor, actors.left())
+            self._begin_again(actor, after=1.0)
+
+    # Who acts
+
+    def _begin_worker(self, name: str, after: float = 0.0) -> None:
+        self.scheduler.begin(name, self.workers.thread(name), after=after)
+
+    def _begin_sweeper(self, name: str, after: float = 0.0) -> None:
+        self.scheduler.begin(name, actors.sweeper(self, name), after=after)
+
+    def _begin_again(self, actor: Actor, after: float) -> None:
+        begin = self._begin_sweeper if actor.name.startswith("sweeper") else self._begin_worker
+        begin(actor.name, after)
+
+    def resume(self, job_id: UUID) -> None:
+        try:
+            Job.objects.get(pk=job_id).resume(by="client")
+        except (AetherisError, *LOST):
+            pass  # the person does
+
+    def skew(self) -> float:
+        return actors.skew_of(self.chance)
+
+    # The end
+
+    def _is_done(self, clients: list[Actor]) -> bool:
+        if self.scheduler.now < self._looked_at + 1 or not all(client.is_done for client in clients):
+            return False
+        self._looked_at = self.scheduler.now
+        return not any(process.held_ids() for process in self.workers.alive) and not Job.objects.unfinished().exists()
+
+    def _unfinished(self) -> list[str]:
+        return [
+            f"{step.key} is {step.status} {step.waiting_for}"
+            for job in Job.objects.unfinished()
+            for step in job.steps.unfinished()
+        ]
+
+    # What actors ask
+
+    def count(self, what: str) -> int:
+        self.counts[what] += 1
+        return self.counts[what]
+
+    def violation(self, what: str) -> None:
+        self.violations.append(what)
+
+    def database_now(self) -> datetime:
+        return clock.database_now()
+
+    def truth(self, doubt: LedgerEntry) -> tuple[Verdict, Any] | None:
+        """What the outside did under the key of a call; None while it works on it."""
+        key = str(doubt.idempotency_key)
+        done = self.outside.effects.get(key)
+        if not done:
+            return "absent", None
+        order = self.outside.orders.get(key)
+        if order is None:
+            return "happened", done[0]
+        if order.done_at > self.scheduler.now:
+            return None
+        return ("happened", order.ended.result) if isinstance(order.ended, Happened) else ("abandon", None)
+
+    def reached(self, point: CrashPoint) -> None:
+        if actor := acting():
+            self.points[point] += 1
+            actor.at(f"crash point {point}")
+
+
+SETTINGS = {"DRAIN_SECONDS": 4.0, "HEARTBEAT_SECONDS": 2.0, "SWEEP_SECONDS": 4.0}
+"""Fewer sweeps and heartbeats than usual: each costs as much real time as a step does."""
+
+
+def run(seed: int, theatre: Theatre) -> Found:
+    """Simulate one seed in the database of this thread's connection, whose tables are empty, and judge it."""
+    from tests.simulation.judging import judge
+
+    simulation = Simulation(seed, theatre)
+    theatre.simulation = simulation
+    with _in_force(simulation):
+        try:
+            simulation.run()
+        finally:
+            died = [(actor.name, actor.died_of) for actor in simulation.scheduler.actors if actor.died_of]
+            simulation.is_over = True
+            simulation.scheduler.end()
+            theatre.simulation = None
+    for name, error in died:
+        simulation.violation(f"{name} died of {type(error).__name__}: {error}")
+    doubts = judge(simulation)
+    faults = simulation.faults + simulation.outside.faults
+    faults.update({"hint lost": simulation.broker.lost, "hint doubled": simulation.broker.doubled})
+    return Found(
+        seed,
+        simulation.scheduler.digest(),
+        simulation.scheduler.steps,
+        simulation.scheduler.now - BEGINNING,
+        +faults,
+        simulation.points,
+        doubts,
+        simulation.violations,
+        simulation.scheduler.trace,
+    )
+
+
+@contextmanager
+def _in_force(simulation: Simulation) -> Iterator[None]:
+    Now.outside = simulation.outside
+    real = ports.crash_hook
+    keep = {**SETTINGS, "KEEP_JOB_SECONDS": simulation.chance.choice([0.0, 5.0])}
+    from django.conf import settings as of_django
+
+    with override_settings(AETHERIS={**of_django.AETHERIS, **keep}), simulated(
+        simulation.scheduler, simulation.broker, simulation.leases
+    ):
+        ports.crash_hook = simulation.reached
+        try:
+            yield
+        finally:
+            ports.crash_hook = real

@@ -1,0 +1,55 @@
+"""Random schedules of the real code on the real database. `make simulate` runs more of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.ports import CrashPoint
+from tests.engine.conftest import empty_tables
+from tests.simulation.running import Run
+
+KEPT = [
+    int(line.split()[0])
+    for line in (Path(__file__).parent / "kept_seeds").read_text().splitlines()
+    if not line.startswith("#")
+]
+FRESH = int(os.environ.get("AETHERIS_SEEDS", "250"))
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def run(django_db_setup: None, django_db_blocker: Any) -> Iterator[Run]:
+    logging.disable(logging.CRITICAL)  # what goes wrong in a simulation is meant to
+    with django_db_blocker.unblock():
+        with Run() as run:
+            yield run
+        empty_tables()
+    logging.disable(logging.NOTSET)
+
+
+def test_a_seed_is_a_schedule(run: Run) -> None:
+    first, other, again = run.seed(7), run.seed(8), run.seed(7)
+    assert first.trace == again.trace
+    assert first.digest == again.digest != other.digest
+
+
+@pytest.mark.parametrize("seed", KEPT)
+def test_a_kept_seed_breaks_nothing(seed: int, run: Run) -> None:
+    assert run.seed(seed).violations == []
+
+
+def test_fresh_seeds_break_nothing_and_come_by_every_crash_point(run: Run, capsys: Any) -> None:
+    first = random.SystemRandom().randrange(10**9)
+    broken = {seed: found for seed in range(first, first + FRESH) if (found := run.seed(seed).violations)}
+    with capsys.disabled():
+        print(f"\nsimulation: {run.line()}")
+    assert not broken, f"replay with: make simulate ARGS='--seeds 1 --from {min(broken)} --trace'"
+    assert [point for point in CrashPoint if not run.points[point]] == []
