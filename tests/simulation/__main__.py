@@ -31,7 +31,8 @@ def main() -> int:
             began = time.perf_counter()
             found = run.seed(seed)
             if options.verbose:
-                print(f"seed {seed}: {found.digest} {found.steps} steps, {found.seconds:.0f} s, {time.perf_counter() - began:.2f} s", file=sys.stderr)
+                took = f"{found.seconds:.0f} s in {time.perf_counter() - began:.2f} s"
+                print(f"seed {seed}: {found.digest}, {found.steps} steps, {took}", file=sys.stderr)
             if options.trace:
                 print("\n".join(found.trace))
             for violation in found.violations:

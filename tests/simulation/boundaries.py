@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,8 +21,9 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from runtime import clock, dispatch, leases, news, outages, planning, ports, statements
+from runtime import clock, dispatch, leases, news, planning, ports, statements
 from runtime.conf import settings
+from runtime.exceptions import LeaseUnavailable
 from runtime.sql import statements as sql_of
 from tests.simulation.scheduler import Scheduler, acting
 
@@ -113,7 +115,7 @@ class Leases:
 
     def _reach(self) -> None:
         if self.broker.is_away:
-            raise leases.LeaseUnavailable("simulated: Redis is away")
+            raise LeaseUnavailable("simulated: Redis is away")
 
 
 @contextmanager
@@ -131,18 +133,23 @@ def simulated(scheduler: Scheduler, broker: Broker, kept: Leases) -> Iterator[No
     def urandom(size: int) -> bytes:
         return chance.randbytes(size) if acting() else real_urandom(size)
 
+    def kill(pid: int, number: int) -> None:
+        """A process that tells itself to end: it drains already, which is all that its signal handler does."""
+        assert acting() and pid == os.getpid() and number == signal.SIGTERM
+
     def now() -> datetime:
         actor = acting()
         skew = getattr(actor.process, "skew", 0.0) if actor else 0.0
         return datetime.fromtimestamp(scheduler.now + skew, UTC)
 
-    def asked(statement: Any, *values: Any) -> Any:
-        return scheduler.statement(_turn(*values), lambda: ask(statement, *values))
+    def asked(statement: Any, *values: Any, **via: Any) -> Any:
+        return scheduler.statement(_turn(*values), lambda: ask(statement, *values, **via))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "monotonic", monotonic)
-        patch.setattr(outages.time, "sleep", sleep)
+        patch.setattr(time, "sleep", sleep)
         patch.setattr(os, "urandom", urandom)
+        patch.setattr(os, "kill", kill)
         patch.setattr(random, "random", chance.random)
         patch.setattr(random, "choice", chance.choice)
         patch.setattr(ports, "token_bytes", chance.randbytes)
@@ -195,7 +202,8 @@ def set_clock(now: float, *, back: bool = False) -> None:
     """Move the database's clock. It has run a few microseconds ahead, and does not go `back` within a seed."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT setval('simulated_clock', greatest(%s, CASE WHEN %s THEN 0 ELSE last_value END)) FROM simulated_clock",
+            "SELECT setval('simulated_clock', greatest(%s, CASE WHEN %s THEN 0 ELSE last_value END))"
+            " FROM simulated_clock",
             [int(now * 1e6), back],
         )
 

@@ -10,10 +10,9 @@ from typing import Any
 from runtime.agents import agent, step
 from runtime.graph import Graph
 from runtime.graph.builder import Compensate
-from tests.simulation import outside  # noqa: F401 - declares the tools
+from tests.simulation.outside import CALLS
 
 UNDOING: list[Compensate | None] = ["always", "on_failure", "on_cancel", None]
-CALLS = ["charge", "pay", "transfer", "wire", "payout", "reserve"]
 
 
 @step(name="simulated.work")
@@ -47,7 +46,7 @@ def call(graph: Graph, id: str, name: str, **keys: Any) -> Any:
 
 def function(graph: Graph, id: str, chance: random.Random, **keys: Any) -> Any:
     fails = chance.choice([0, 0, 0, 1, 5])
-    calls = chance.sample(CALLS, chance.choice([0, 0, 1, 2]))
+    calls = chance.sample(CALLS[:-1], chance.choice([0, 0, 1, 2]))
     retry = {"max_attempts": chance.randint(2, 4), "backoff": 1}
     keys.setdefault("timeout", "20s")
     return graph.function(id, "simulated.work", fails=fails, calls=calls, retry=retry, **keys)
@@ -140,7 +139,7 @@ SHAPES: Mapping[str, Callable[[Graph, random.Random], None]] = {
 
 
 def any_node(graph: Graph, id: str, chance: random.Random) -> Any:
-    kind = chance.choice(["function", "function", *CALLS])
+    kind = chance.choice(["function", "function", *CALLS[:-1]])
     return function(graph, id, chance) if kind == "function" else call(graph, id, kind)
 
 

@@ -26,6 +26,8 @@ from tools import (
     tool,
 )
 
+CALLS = ["charge", "pay", "transfer", "wire", "payout", "reserve", "release"]
+"""The tools; the last one only undoes."""
 SEND_SECONDS = 8.0
 """How long a call of these tools may take to be sent."""
 

@@ -52,7 +52,7 @@ class Run:
         seconds = time.perf_counter() - self._began
         missed = [point for point in CrashPoint if not self.points[point]]
         return (
-            f"{self.seeds} seeds in {seconds:.0f} s ({1000 * seconds / max(1, self.seeds):.0f} ms each), {self.steps} steps; "
+            f"{self.seeds} seeds in {seconds:.0f} s, {self.steps} steps; "
             f"faults: {_told(self.faults)}; crash points never hit: {', '.join(missed) or 'none'}; "
             f"violations: {self.violations}; in doubt: {_told(self.doubts)}"
         )

@@ -126,11 +126,17 @@ class Seat:
 
     def __init__(self, prepare: Callable[[], None]) -> None:
         self._prepare = prepare
+        self._actor: Actor | None = None
         self._actors: SimpleQueue[Actor | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True, name="simulated")
         self._thread.start()
 
+    @property
+    def is_free(self) -> bool:
+        return self._actor is None or self._actor.is_done
+
     def take(self, actor: Actor) -> None:
+        self._actor = actor
         self._actors.put(actor)
 
     def close(self) -> None:

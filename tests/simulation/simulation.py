@@ -6,27 +6,28 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import override_settings
 
-from runtime import clock, ports
-from runtime.conf import settings
-from runtime.exceptions import AetherisError
-from runtime.models import Job, LedgerEntry
+from runtime import ports
+from runtime.models import Job
 from runtime.ports import CrashPoint
-from runtime.resolution import Verdict
-from tests.simulation import actors
-from tests.simulation.actors import LOST, Process, Workers
-from tests.simulation.boundaries import BEGINNING, Broker, Leases, ids, set_clock, simulated, stop_at_statements
+from tests.simulation import people
+from tests.simulation.boundaries import (
+    BEGINNING,
+    Broker,
+    Leases,
+    ids,
+    set_clock,
+    simulated,
+    stop_at_statements,
+)
 from tests.simulation.outside import Now, Outside
 from tests.simulation.scheduler import Actor, Fault, Scheduler, Seat, acting
-from tools import Failed, Happened
+from tests.simulation.workers import Process, Workers, left
 
 CHAOS_SECONDS = 40.0
 CALM_SECONDS = 900.0
@@ -56,21 +57,18 @@ class Theatre:
     """The threads and connections that all seeds of a run share."""
 
     def __init__(self) -> None:
-        self._seats: list[tuple[Seat, list[Actor]]] = []
+        self._seats: list[Seat] = []
         self.simulation: Simulation | None = None
 
     def seat(self, actor: Actor) -> None:
-        for seat, sat in self._seats:
-            if sat[-1].is_done:
-                break
-        else:
-            seat, sat = Seat(lambda: stop_at_statements(self._scheduler)), []
-            self._seats.append((seat, sat))
-        sat[:] = [actor]
-        seat.take(actor)
+        free = next((seat for seat in self._seats if seat.is_free), None)
+        if free is None:
+            free = Seat(lambda: stop_at_statements(self._scheduler))
+            self._seats.append(free)
+        free.take(actor)
 
     def close(self) -> None:
-        for seat, _ in self._seats:
+        for seat in self._seats:
             seat.close()
 
     def _scheduler(self) -> Scheduler | None:
@@ -87,9 +85,8 @@ class Simulation:
         self.outside = Outside(self.scheduler, self.chance)
         self.workers = Workers(self)
         self.new_id = ids(random.Random(seed + 1))
-        self.graphs: dict[str, Any] = {}
-        self.accepted: dict[str, UUID] = {}
-        """The jobs that clients know of, by their keys."""
+        self.jobs: list[UUID] = []
+        """Those that clients were told are accepted."""
         self.acknowledged: dict[str, UUID] = {}
         """The signals that were accepted, by their deduplication ids."""
         self.counts: Counter[str] = Counter()
@@ -97,7 +94,6 @@ class Simulation:
         self.points: Counter[str] = Counter()
         self.violations: list[str] = []
         self.is_calm = False
-        self.is_over = False
         self.theatre = theatre
         self.boss = User.objects.create_superuser("boss")
         self._looked_at = 0.0
@@ -111,13 +107,16 @@ class Simulation:
         set_clock(scheduler.now, back=True)
         self._unsettle()
         for number in range(chance.choice([2, 2, 3])):
-            self._begin_worker(f"worker-{number}")
+            self.workers.begin(f"worker-{number}", "worker")
         for number in range(chance.choice([1, 1, 2])):
-            self._begin_sweeper(f"sweeper-{number}")
+            self.workers.begin(f"sweeper-{number}", "sweeper")
         scheduler.begin("hearts", self.workers.hearts)
-        clients = [scheduler.begin(f"client-{number}", actors.client(self)) for number in range(chance.choice([1, 1, 2]))]
-        scheduler.begin("person", actors.person(self))
-        scheduler.begin("bank", actors.bank(self))
+        scheduler.begin("person", lambda: people.person(self))
+        scheduler.begin("bank", lambda: people.bank(self))
+        clients = [
+            scheduler.begin(f"client-{number}", lambda: people.client(self))
+            for number in range(chance.choice([1, 1, 2]))
+        ]
         scheduler.run(lambda: self._is_done(clients), most=CHAOS_SECONDS)
         self._calm()
         if not scheduler.run(lambda: self._is_done(clients), most=CALM_SECONDS):
@@ -167,13 +166,12 @@ class Simulation:
         process, chance, now = actor.process, self.chance, self.scheduler.now
         match fault:
             case Fault.KILL:
-                self.workers.killed.add(process.id)
+                self.workers.killed[process.id] = now
                 self.workers.gone(process)
-                self._begin_again(actor, after=chance.uniform(0.5, 4))
+                self.workers.begin_again(actor, after=chance.uniform(0.5, 4))
             case Fault.FREEZE:
                 process.frozen_until = actor.wake = now + chance.uniform(1, 15)
                 actor.wants = None
-                self.workers.frozen.add(process.id)
             case Fault.HANG:
                 actor.wake, actor.wants = now + chance.uniform(1, 30), None
             case Fault.DRAIN:
@@ -181,36 +179,10 @@ class Simulation:
 
     def leave(self, process: Process) -> None:
         """The grace time of a process that drains is over: it says goodbye and ends, whatever its threads do."""
-        try:
-            process.stop()
-            self.workers.ended_in_order.add(process.id)
-        except LOST:
-            pass
-        self.workers.gone(process)
-        for actor in [actor for actor in self.scheduler.actors if actor.process is process and not actor.is_done]:
-            self.scheduler.stop(actor, actors.left())
-            self._begin_again(actor, after=1.0)
-
-    # Who acts
-
-    def _begin_worker(self, name: str, after: float = 0.0) -> None:
-        self.scheduler.begin(name, self.workers.thread(name), after=after)
-
-    def _begin_sweeper(self, name: str, after: float = 0.0) -> None:
-        self.scheduler.begin(name, actors.sweeper(self, name), after=after)
-
-    def _begin_again(self, actor: Actor, after: float) -> None:
-        begin = self._begin_sweeper if actor.name.startswith("sweeper") else self._begin_worker
-        begin(actor.name, after)
-
-    def resume(self, job_id: UUID) -> None:
-        try:
-            Job.objects.get(pk=job_id).resume(by="client")
-        except (AetherisError, *LOST):
-            pass  # the person does
-
-    def skew(self) -> float:
-        return actors.skew_of(self.chance)
+        self.workers.say_goodbye(process)
+        for actor in [each for each in self.scheduler.actors if each.process is process and not each.is_done]:
+            self.scheduler.stop(actor, left())
+            self.workers.begin_again(actor, after=1.0)
 
     # The end
 
@@ -218,7 +190,10 @@ class Simulation:
         if self.scheduler.now < self._looked_at + 1 or not all(client.is_done for client in clients):
             return False
         self._looked_at = self.scheduler.now
-        return not any(process.held_ids() for process in self.workers.alive) and not Job.objects.unfinished().exists()
+        return (
+            not any(process.held_ids() for process in self.workers.alive)
+            and not Job.objects.unfinished().exists()
+        )
 
     def _unfinished(self) -> list[str]:
         return [
@@ -235,22 +210,6 @@ class Simulation:
 
     def violation(self, what: str) -> None:
         self.violations.append(what)
-
-    def database_now(self) -> datetime:
-        return clock.database_now()
-
-    def truth(self, doubt: LedgerEntry) -> tuple[Verdict, Any] | None:
-        """What the outside did under the key of a call; None while it works on it."""
-        key = str(doubt.idempotency_key)
-        done = self.outside.effects.get(key)
-        if not done:
-            return "absent", None
-        order = self.outside.orders.get(key)
-        if order is None:
-            return "happened", done[0]
-        if order.done_at > self.scheduler.now:
-            return None
-        return ("happened", order.ended.result) if isinstance(order.ended, Happened) else ("abandon", None)
 
     def reached(self, point: CrashPoint) -> None:
         if actor := acting():
@@ -273,7 +232,6 @@ def run(seed: int, theatre: Theatre) -> Found:
             simulation.run()
         finally:
             died = [(actor.name, actor.died_of) for actor in simulation.scheduler.actors if actor.died_of]
-            simulation.is_over = True
             simulation.scheduler.end()
             theatre.simulation = None
     for name, error in died:
@@ -301,8 +259,9 @@ def _in_force(simulation: Simulation) -> Iterator[None]:
     keep = {**SETTINGS, "KEEP_JOB_SECONDS": simulation.chance.choice([0.0, 5.0])}
     from django.conf import settings as of_django
 
-    with override_settings(AETHERIS={**of_django.AETHERIS, **keep}), simulated(
-        simulation.scheduler, simulation.broker, simulation.leases
+    with (
+        override_settings(AETHERIS={**of_django.AETHERIS, **keep}),
+        simulated(simulation.scheduler, simulation.broker, simulation.leases),
     ):
         ports.crash_hook = simulation.reached
         try:
