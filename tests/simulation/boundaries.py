@@ -21,7 +21,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from runtime import clock, dispatch, leases, news, planning, ports, statements
+from runtime import backlog, blobs, clock, dispatch, leases, news, planning, ports, statements
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable
 from runtime.sql import statements as sql_of
@@ -161,9 +161,16 @@ def simulated(scheduler: Scheduler, broker: Broker, kept: Leases) -> Iterator[No
         patch.setattr(news, "tell", lambda job_id: None)
         for name in ("extend", "release", "missing", "queue_depths"):
             patch.setattr(leases, name, getattr(kept, name))
-        for breaker in (dispatch.breaker, leases.breaker):
-            breaker.reset()
+        forget()
         yield
+
+
+def forget() -> None:
+    """What a process remembers of the seeds before."""
+    for breaker in (dispatch.breaker, leases.breaker):
+        breaker.reset()
+    backlog.forget()
+    blobs.send_again()
 
 
 def ids(chance: random.Random) -> Callable[[], UUID]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime.ports import CrashPoint
-from tests.engine.conftest import empty_tables
 from tests.simulation.running import Run
 
 KEPT = [
@@ -23,16 +20,6 @@ KEPT = [
 FRESH = int(os.environ.get("AETHERIS_SEEDS", "250"))
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def run(django_db_setup: None, django_db_blocker: Any) -> Iterator[Run]:
-    logging.disable(logging.CRITICAL)  # what goes wrong in a simulation is meant to
-    with django_db_blocker.unblock():
-        with Run() as run:
-            yield run
-        empty_tables()
-    logging.disable(logging.NOTSET)
 
 
 def test_a_seed_is_a_schedule(run: Run) -> None:
