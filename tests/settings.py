@@ -5,7 +5,7 @@ from tests import services
 services.choose()
 
 from aetheris_project.settings import *  # noqa: E402,F403 - the addresses have to be there first
-from aetheris_project.settings import DATABASES, INSTALLED_APPS  # noqa: E402
+from aetheris_project.settings import AETHERIS, DATABASES, INSTALLED_APPS  # noqa: E402
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.agents_app.apps.AgentsAppConfig"]
 
@@ -13,3 +13,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Between transactional tests Django truncates tables that refuse it otherwise.
 DATABASES["default"]["OPTIONS"]["options"] += " -c aetheris.allow_truncate=on"
+
+# Some tests count statements, and a look at the backlog comes once a second.
+AETHERIS["MAX_READY_STEPS"] = None

@@ -18,7 +18,7 @@ SOON = 10.0
 
 
 def submit(client: Client, graph: Graph, input: object = None, **keys: object) -> Job:
-    job = planning.submit(None, input, graph=graph.build(), **keys)  # type: ignore[arg-type]
+    job = planning.submit(None, input, graph=graph.build(), **keys)
     client.jobs.append(job)
     return job
 
