@@ -127,6 +127,12 @@ def a_lost_attempt_records_values(history: Tampered) -> None:
     job.say(stale, type="effect_recorded", attempt=1)
 
 
+@breaks("worker")
+def a_result_comes_from_another_worker(history: Tampered) -> None:
+    job = history["chain"]
+    job.say(job.event("step_completed", "a"), worker="00000000-0000-0000-0000-000000000000")
+
+
 @breaks("step_arrow")
 def two_workers_hold_one_step(history: Tampered) -> None:
     job = history["chain"]

@@ -37,6 +37,12 @@ WORK = frozenset(
 )
 """What is done for a job only before it has ended."""
 
+BY_ITS_WORKER = frozenset(
+    {"step_completed", "step_failed", "step_retried", "step_parked", "effect_recorded"}
+    | {"tool_called", "tool_reserved", "model_called"}
+)
+"""What only the worker that runs a step says of it, where a worker says it."""
+
 
 @dataclass
 class Now:
@@ -44,6 +50,7 @@ class Now:
 
     state: str = IDLE
     attempt: int = 0
+    worker: str | None = None
     branch: str | None = None
     parked: Event | None = None
     is_fired: bool = False
@@ -78,6 +85,8 @@ class Progress:
             yield from self._move(event)
         elif event.attempt is not None and event.type not in EVIDENCE:
             yield from self._fence(event)
+        if event.type in BY_ITS_WORKER:
+            yield from self._is_by_its_worker(event)
         yield from self._of_the_job(event)
 
     def step(self, event: Event) -> Now:
@@ -113,7 +122,7 @@ class Progress:
             yield self.job.broken("step_arrow", f"{key} is claimed though it is {now.state}", event)
         elif not self._is_released(str(key)):
             yield self.job.broken("parents", f"{key} is claimed before the parents that it needs", event)
-        now.attempt = event.attempt or 0
+        now.attempt, now.worker = event.attempt or 0, event.said.get("worker")
         if not self._exists(str(key)):
             yield self.job.broken("scopes", f"{key} is claimed before it was made", event)
         if self.is_paused:
@@ -126,6 +135,12 @@ class Progress:
         if event.attempt is not None and event.attempt != now.attempt:
             sentence = f"{event.type} of {event.step} by attempt {event.attempt}, the last is {now.attempt}"
             yield self.job.broken("fence", sentence, event)
+
+    def _is_by_its_worker(self, event: Event) -> Iterator[Violation]:
+        now, worker = self.step(event), event.said.get("worker")
+        if worker and now.worker and worker != now.worker and event.attempt == now.attempt:
+            sentence = f"{event.type} of {event.step} by {worker}, which is run by {now.worker}"
+            yield self.job.broken("worker", sentence, event)
 
     def _is_released(self, key: str) -> bool:
         edges = self._parents[key]

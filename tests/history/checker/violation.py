@@ -16,6 +16,7 @@ RULES = {
     "unknown_step": "an event is about a step that there is",
     "attempt": "attempts of a step rise by one with each claim",
     "fence": "nothing is decided by an attempt that is not the last",
+    "worker": "what an attempt decides comes from the worker that claimed it",
     "step_arrow": "a step does only what its state allows",
     "completed_twice": "a step completes once",
     "parents": "a step is claimed after the parents that it needs have ended",
