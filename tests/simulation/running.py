@@ -12,13 +12,14 @@ from django.test.utils import setup_databases, teardown_databases
 
 from runtime.ports import CrashPoint
 from tests.simulation.boundaries import simulated_clock
+from tests.simulation.inside import Edit, gate
 from tests.simulation.simulation import Found, Theatre, run
 
 
 class Run:
-    """Seeds, one after another, on the database of this thread's connection."""
+    """Seeds, one after another, on the database of this thread's connection, whose gate may be edited."""
 
-    def __init__(self) -> None:
+    def __init__(self, *edits: Edit) -> None:
         self.seeds = self.violations = self.steps = 0
         self.faults: Counter[str] = Counter()
         self.points: Counter[str] = Counter()
@@ -27,6 +28,7 @@ class Run:
         self._began = time.perf_counter()
         self._stack = ExitStack()
         self._stack.callback(self._theatre.close)
+        self._stack.enter_context(gate(*edits))
         self._stack.enter_context(simulated_clock())
 
     def seed(self, seed: int) -> Found:

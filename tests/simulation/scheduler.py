@@ -9,9 +9,9 @@ by itself. So a seed is a schedule: the same seed gives the same one again.
 from __future__ import annotations
 
 import hashlib
-import math
 import random
 import threading
+import time as real_time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from django.db import OperationalError, connection
 
 from runtime.ports import Crashed
+from tests.simulation.inside import Pauses
 
 T = TypeVar("T")
 
@@ -68,6 +69,12 @@ class Actor:
     is_asking: bool = False
     """Whether the place is a statement, whose answer may get lost."""
     died_of: BaseException | None = None
+    stands: int | None = None
+    """Where it stands still inside a statement, or is to."""
+    is_blocked: bool = False
+    """Whether it waits for a lock inside a statement, its own pause or that of another."""
+    doom: BaseException | None = None
+    """What ends it as soon as its statement has."""
     _fault: Fault | None = None
     _end: BaseException | None = None
     _go: threading.Lock = field(default_factory=threading.Lock)
@@ -168,7 +175,10 @@ class Scheduler:
         """How likely it is that who ran last goes on."""
         self.trace: list[str] = []
         self._seat = seat
+        self._pauses = Pauses()
         self._last: Actor | None = None
+        self._out: list[Actor] = []
+        """Those that are under way: with nobody inside a statement, one while it runs."""
 
     def begin(self, name: str, body: Callable[[], Any], *, process: Any = None, after: float = 0.0) -> Actor:
         actor = Actor(name, body, process, wake=self.now + after)
@@ -193,15 +203,20 @@ class Scheduler:
 
     def end(self) -> None:
         """Everybody stops where they are."""
-        for actor in self.actors:
-            if not actor.is_done:
-                self.stop(actor, Over("the seed is over"))
+        for actor in list(self._out):
+            self._let_go(actor)
+        for actor in list(self.actors):
+            self.stop(actor, Over("the seed is over"))
         self.actors.clear()
 
     def stop(self, actor: Actor, why: BaseException) -> None:
-        while not actor.is_done:
+        """End an actor: at once, or when the statement that it is inside of has ended."""
+        if actor in self._out:
+            actor.doom = why
+        elif not actor.is_done:
             actor.give(end=why)
-            self._wait(actor)
+            if not actor.is_back() or not actor.is_done:
+                raise Stuck(f"{actor.name} does not end at {actor.place}")
 
     def digest(self) -> str:
         """Of the schedule: equal where the same happened in the same order."""
@@ -214,34 +229,68 @@ class Scheduler:
                 if self._last in able and self.chance.random() < self.stays:
                     return self._last
                 return self.chance.choice(able)
-            wake = min(actor.wake for actor in alive)
-            if math.isinf(wake):
-                return None
+            wake = min(actor.wake for actor in alive if not actor.is_blocked or actor.stands)
             self.pass_time(max(0.001, wake - self.now))
         return None
 
     def _is_able(self, actor: Actor) -> bool:
+        if actor.is_blocked and not actor.stands:
+            return False
         return actor.wake <= self.now or actor.wants is not None and actor.wants()
 
     def _step(self, actor: Actor) -> None:
         self.steps += 1
         self._last = actor
+        if actor in self._out:
+            self.trace.append(f"{self.now:.3f} {actor.name} goes on inside {actor.place}")
+            self._let_go(actor)
+            return
         fault = self.draw(actor)
         self.trace.append(f"{self.now:.3f} {actor.name} {actor.place}{f' !{fault}' if fault else ''}")
+        actor.wake, actor.wants = self.now, None
         if fault is not None:
             self.befalls(actor, fault)
         if fault in (Fault.FREEZE, Fault.HANG):
             return  # it stays where it is; `befalls` says how long
-        actor.wake, actor.wants = self.now, None
         if fault is Fault.KILL:
             self.stop(actor, Crashed(actor.place))
-        else:
-            actor.give(fault)
-            self._wait(actor)
+            return
+        if fault is Fault.INSIDE:
+            actor.stands = self._pauses.close()
+        self._out.append(actor)
+        actor.give(fault)
+        self._gather()
 
-    def _wait(self, actor: Actor) -> None:
-        if not actor.is_back():
-            raise Stuck(f"{actor.name} does not come back from {actor.place}")
+    def _let_go(self, actor: Actor) -> None:
+        """It stands still no longer, and with it go those that it kept waiting."""
+        if actor.stands:
+            self._pauses.open(actor.stands)
+            actor.stands = None
+        self._gather()
+
+    def _gather(self) -> None:
+        """Wait until everybody is back, or stands inside a statement that waits for a lock."""
+        end = real_time.perf_counter() + MOST_SECONDS
+        while self._out:
+            alone = len(self._out) == 1 and not self._out[0].stands
+            for actor in list(self._out):
+                if actor.is_back(MOST_SECONDS if alone else 0.002):
+                    self._back(actor)
+            if not alone and self._out and self._pauses.standing() == len(self._out):
+                for actor in self._out:
+                    actor.is_blocked = True
+                return
+            if real_time.perf_counter() > end:
+                raise Stuck(f"not back: {[(actor.name, actor.place) for actor in self._out]}")
+
+    def _back(self, actor: Actor) -> None:
+        self._out.remove(actor)
+        actor.is_blocked = False
+        if actor.stands:  # its turn did not come by that place
+            self._pauses.open(actor.stands)
+            actor.stands = None
+        if actor.doom is not None:
+            self.stop(actor, actor.doom)
 
     # For actors
 
@@ -266,5 +315,23 @@ class Scheduler:
                 with suppress(Exception):  # nobody hears what it answered
                     execute()
                 raise OperationalError("simulated: the connection was lost after the statement")
-            case _:
-                return execute()
+            case fault:
+                return (
+                    self._inside(actor, execute) if fault is Fault.INSIDE else self._crowded(actor, execute)
+                )
+
+    def _inside(self, actor: Actor, execute: Callable[[], T]) -> T:
+        assert actor.stands is not None
+        self._pauses.told(actor.stands)
+        try:
+            return self._crowded(actor, execute)
+        finally:
+            self._pauses.forgotten()
+
+    def _crowded(self, actor: Actor, execute: Callable[[], T]) -> T:
+        """Who has waited for a lock runs beside the one who let it go, and so does nothing more by itself."""
+        try:
+            return execute()
+        finally:
+            if actor.is_blocked:
+                actor.at("has waited")

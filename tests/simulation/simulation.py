@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.test import override_settings
 
 from runtime import ports
+from runtime.conf import settings
 from runtime.models import Job
 from runtime.ports import CrashPoint
 from tests.simulation import people
@@ -98,7 +99,7 @@ class Simulation:
         self.boss = User.objects.create_superuser("boss")
         self._looked_at = 0.0
         self._rate = self.chance.choice([0.0, 0.005, 0.02, 0.05])
-        self._kinds = [fault for fault in (*OF_WORKERS, *OF_STATEMENTS) if self.chance.random() < 0.6]
+        self._kinds = [fault for fault in Fault if self.chance.random() < 0.6]
 
     def run(self) -> None:
         scheduler, chance = self.scheduler, self.chance
@@ -145,6 +146,8 @@ class Simulation:
     def _may(self, actor: Actor, fault: Fault) -> bool:
         if fault in OF_STATEMENTS:
             return actor.is_asking
+        if fault is Fault.INSIDE:
+            return actor.place.startswith("turn")
         if not isinstance(actor.process, Process) or actor.process.is_gone:
             return False
         return fault not in (Fault.HANG, Fault.DRAIN) or actor.process.role == "worker"
@@ -171,11 +174,13 @@ class Simulation:
                 self.workers.begin_again(actor, after=chance.uniform(0.5, 4))
             case Fault.FREEZE:
                 process.frozen_until = actor.wake = now + chance.uniform(1, 15)
-                actor.wants = None
+            case Fault.INSIDE:
+                actor.wake = now + chance.choice([0.0, 0.1, 5.0])
             case Fault.HANG:
-                actor.wake, actor.wants = now + chance.uniform(1, 30), None
+                actor.wake = now + chance.uniform(1, 30)
             case Fault.DRAIN:
                 process.drain()
+                process.leaves_at = min(process.leaves_at, now + settings().drain_seconds)
 
     def leave(self, process: Process) -> None:
         """The grace time of a process that drains is over: it says goodbye and ends, whatever its threads do."""

@@ -5,6 +5,7 @@ What a supervisor, a Celery pool or a thread does around it is here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ class Process(Incarnation):
     """How far its clock is ahead."""
     is_gone = False
     frozen_until = 0.0
+    leaves_at = math.inf
+    """When the grace time of its drain is over."""
 
     def start(self) -> None:
         self._beat()
@@ -46,9 +49,6 @@ class Process(Incarnation):
             expected(error)
             connection.close()
 
-    def is_past_grace(self, now: float) -> bool:
-        return self._drain_until is not None and now > self._drain_until
-
 
 @dataclass
 class Workers:
@@ -60,6 +60,7 @@ class Workers:
     """Attempts that a process had in its hands when it said goodbye: none of them may be rescued as lost."""
     killed: dict[UUID, float] = field(default_factory=dict)
     """Those that died, and when."""
+    beating: Process | None = None
     to_cut: list[UUID] = field(default_factory=list)
     """Processes that ended, and whose connections PostgreSQL has yet to find closed."""
 
@@ -98,6 +99,9 @@ class Workers:
 
     def say_goodbye(self, process: Process) -> None:
         held = [one.step for one in process._held.values()]
+        process._stop.set()
+        while self.beating is process:
+            self.simulation.scheduler.sleep(0.05)  # as it waits for the thread of its heartbeat
         try:
             process.stop()
             self.given_back |= {(step.job_id, step.key, step.attempt) for step in held}
@@ -108,6 +112,7 @@ class Workers:
 
     def gone(self, process: Process) -> None:
         process.is_gone = True
+        process._stop.set()
         self.to_cut.append(process.id)
         if process in self.alive:
             self.alive.remove(process)
@@ -150,9 +155,12 @@ class Workers:
             while self.to_cut:
                 _session("SELECT pg_advisory_unlock(%s, %s)", NAMESPACE, number(self.to_cut.pop()))
             for process in list(self.alive):
-                if not process.is_gone and process.frozen_until <= scheduler.now:
-                    process.beat()
-                if process.is_past_grace(scheduler.now) and not process.is_gone:
+                if process._stop.is_set() or process.frozen_until > scheduler.now:
+                    continue
+                self.beating = process
+                process.beat()
+                self.beating = None
+                if process.leaves_at <= scheduler.now and not process.is_gone:
                     self.simulation.leave(process)
             scheduler.sleep(settings().heartbeat_seconds, lambda: bool(self.to_cut))
 

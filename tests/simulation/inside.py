@@ -1,0 +1,101 @@
+"""Turns that stand still in the middle, when they have just read their job, while others go on.
+
+The database of a simulation has a gate with one line more: there a turn waits for a lock that the scheduler holds,
+if it was told to. So locks are met as they are in production, where two turns of one job are under way at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+from runtime.sql import statements
+
+PAUSE = """
+CREATE OR REPLACE FUNCTION simulated_pause() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  place text := current_setting('simulated.pause', true);
+BEGIN
+  IF place <> '' THEN
+    PERFORM set_config('simulated.pause', '', false), pg_advisory_lock_shared(place::bigint),
+      pg_advisory_unlock_shared(place::bigint);
+  END IF;
+END $$
+"""
+HERE = "  now_at := aetheris_now();\n  chain.job := job.id;\n"
+"""Where the gate has its job, and has done nothing yet."""
+
+Edit = Callable[[str], str]
+
+
+def replacing(old: str, new: str) -> Edit:
+    """An edit of SQL. What is to be replaced has to be there, as often as it is."""
+
+    def edit(sql: str) -> str:
+        return sql.replace(old, new)
+
+    edit.__name__ = old
+    return edit
+
+
+@contextmanager
+def gate(*edits: Edit) -> Iterator[None]:
+    """The database of this connection has a gate in which turns may stand still, and which was edited so."""
+    real = [sql for name in ("turn.sql", "compensation.sql") for sql in statements(name)]
+    edited = list(real)
+    for edit in (replacing(HERE, "  PERFORM simulated_pause();\n" + HERE), *edits):
+        before, edited = edited, [edit(sql) for sql in edited]
+        assert before != edited, f"there is nothing to replace in the gate: {edit.__name__}"
+    _load([PAUSE, *(sql for sql, was in zip(edited, real, strict=True) if sql != was)])
+    try:
+        yield
+    finally:
+        _load([was for sql, was in zip(edited, real, strict=True) if sql != was])
+        _load(["DROP FUNCTION simulated_pause"])
+
+
+def _load(sql: list[str]) -> None:
+    with connection.cursor() as cursor:
+        for statement in sql:
+            cursor.execute(statement)
+
+
+class Pauses:
+    """The locks that the scheduler holds, through the connection of its thread."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def close(self) -> int:
+        """A new place to stand still at."""
+        self._made += 1
+        _ask("SELECT pg_advisory_lock(%s)", self._made)
+        return self._made
+
+    def open(self, place: int) -> None:
+        _ask("SELECT pg_advisory_unlock(%s)", place)
+
+    def standing(self) -> int:
+        """How many connections wait for a lock."""
+        return _ask("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+
+    @staticmethod
+    def told(place: int) -> None:
+        """In the thread whose next turn is to stand still there."""
+        connection.ensure_connection()
+        connection.connection.execute("SELECT set_config('simulated.pause', %s, false)", [str(place)])
+
+    @staticmethod
+    def forgotten() -> None:
+        """In the same thread afterwards: not every turn comes by."""
+        if connection.connection is not None:
+            connection.connection.execute("SELECT set_config('simulated.pause', '', false)")
+
+
+def _ask(sql: str, *values: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        answer: int = cursor.fetchone()[0]
+        return answer
