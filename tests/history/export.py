@@ -148,7 +148,7 @@ def _by_job(kind: str, rows: QuerySet[Any], columns: Mapping[str, Any]) -> dict[
     own = [name for name, source in columns.items() if source.name == name]
     renamed = {f"as_{name}": source for name, source in columns.items() if source.name != name}
     found: dict[UUID, list[Record]] = defaultdict(list)
-    for row in rows.values("job_id", *own, **renamed).iterator():
+    for row in rows.values("job_id", *own, **renamed):
         record = {"record": kind, **{name.removeprefix("as_"): value for name, value in row.items()}}
         found[record.pop("job_id")].append(_entry(record) if kind == "entry" else record)
     return found
@@ -172,7 +172,7 @@ def _parts(ids: Sequence[UUID]) -> dict[tuple[UUID, int], list[Record]]:
         "job", "job__tenant", "seq", "name", "salt", "value"
     )
     by_tenant: dict[str, dict[tuple[UUID, int, str, str], Any]] = defaultdict(dict)
-    for job, tenant, seq, name, salt, value in rows.iterator():
+    for job, tenant, seq, name, salt, value in rows:
         by_tenant[tenant][job, seq, name, salt] = value
     for tenant, values in by_tenant.items():
         for (job, seq, name, salt), value in blobs.all_whole(tenant, values).items():
