@@ -338,10 +338,10 @@ def test_a_retry_that_becomes_due_is_hinted_at_once(sweeper, worker, clock):
 def test_a_full_queue_is_not_filled_further(sweeper, clock):
     Job.objects.submit("echo")
     forget_hints()
-    leases.client().rpush("aetheris:default", *["{}"] * recovery.FULL_QUEUE)
+    leases.client().rpush("aetheris:default", *["{}"] * dispatch.FULL_QUEUE)
     clock.forward(seconds=5)
     assert sweeper.sweep().hinted == 0
-    assert depth() == recovery.FULL_QUEUE
+    assert depth() == dispatch.FULL_QUEUE
 
 
 def test_steps_for_a_full_queue_do_not_hide_those_of_another(sweeper, clock, monkeypatch):
@@ -349,7 +349,7 @@ def test_steps_for_a_full_queue_do_not_hide_those_of_another(sweeper, clock, mon
     for queue in ("background", "background", "background", "default"):
         Job.objects.submit("echo", queue=queue)
     forget_hints()
-    leases.client().rpush("aetheris:background", *["{}"] * recovery.FULL_QUEUE)
+    leases.client().rpush("aetheris:background", *["{}"] * dispatch.FULL_QUEUE)
     clock.forward(seconds=5)
     assert sweeper.sweep().hinted == 1
     assert depth() == 1

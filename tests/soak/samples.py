@@ -38,6 +38,7 @@ class Sampler:
     def __init__(self, stack: Supervisor) -> None:
         self.courses: dict[tuple[str, str], Course] = {}
         self._stack = stack
+        self._failed: list[str] = []
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
@@ -49,30 +50,37 @@ class Sampler:
         self._thread.join()
 
     def growths(self) -> list[str]:
-        """What has grown by more than it may."""
-        return [
+        """What has grown by more than it may, or that nobody looked."""
+        return self._failed + [
             f"{process} took {course.growth:.0f} {unit} more at the end than when it was warm"
             for (process, unit), course in self.courses.items()
             if course.growth > MAY_GROW[unit]
         ]
 
     def told(self) -> str:
-        """What the processes took at most."""
-        most = [(process, unit, max(course.values)) for (process, unit), course in self.courses.items()]
-        return ", ".join(f"{process} {value:.0f} {unit}" for process, unit, value in sorted(most))
+        """What the processes took at most, and how much of it came late."""
+        return ", ".join(
+            f"{process} {max(course.values):.0f} {unit} ({course.growth:+.0f})"
+            for (process, unit), course in sorted(self.courses.items())
+        )
 
     def _run(self) -> None:
         try:
             while not self._end.wait(PAUSE):
                 self._look()
+        except Exception as error:  # whatever it was, the run must not pass for one that was looked at
+            self._failed.append(f"the sampler ended: {error!r}")
         finally:
             connection.close()
 
     def _look(self) -> None:
         for program in self._stack.programs:
-            process = psutil.Process(program.pid)
-            self._note(program.name, "MiB", process.memory_info().rss / MIB)
-            self._note(program.name, "descriptors", process.num_fds())
+            if not program.alive:
+                continue
+            leader = psutil.Process(program.pid)
+            processes = [leader, *leader.children(recursive=True)]
+            self._note(program.name, "MiB", sum(each.memory_info().rss for each in processes) / MIB)
+            self._note(program.name, "descriptors", sum(each.num_fds() for each in processes))
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
             self._note("postgres", "connections", cursor.fetchone()[0])
