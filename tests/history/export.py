@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, TextIO
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
-from runtime import blobs, clock
+from runtime import blobs, chain, clock
 from runtime.models import Edge, Event, EventPart, Job, LedgerEntry, Signal, Step, Wait
 from tests.history.checker import Violation, judge
 from tests.history.checker.history import FORMAT
@@ -122,16 +123,17 @@ def _jobs(ids: Sequence[UUID]) -> Iterator[Record]:
                 yield record
 
 
-JOB = ("status", "compensate", "seq", "head", "paused_at", "parent_step__job", "parent_step__key")
+JOB = ("status", "compensate", "seq", "head", "paused_at", "result", "parent_step__job", "parent_step__key")
 STEP: Mapping[str, Any] = {
     **{
-        name: F(name) for name in ("key", "kind", "status", "attempt", "waiting_for", "branch", "join_needed")
+        name: F(name)
+        for name in ("key", "kind", "status", "attempt", "waiting_for", "branch", "join_needed", "result")
     },
     "owner": F("scope__owner__key"),
 }
 EDGE: Mapping[str, Any] = {"parent": F("parent__key"), "child": F("child__key"), "when": F("when")}
 ENTRY: Mapping[str, Any] = {
-    **{name: F(name) for name in ("call", "generation", "name", "state", "source", "policy")},
+    **{name: F(name) for name in ("call", "generation", "name", "state", "source", "policy", "result")},
     "step": F("step__key"),
     "key": F("idempotency_key"),
     "undone_by": F("undone_by__key"),
@@ -150,14 +152,23 @@ def _by_job(kind: str, rows: QuerySet[Any], columns: Mapping[str, Any]) -> dict[
     found: dict[UUID, list[Record]] = defaultdict(list)
     for row in rows.values("job_id", *own, **renamed):
         record = {"record": kind, **{name.removeprefix("as_"): value for name, value in row.items()}}
+        if "result" in record:
+            record["result"] = _digest(record["result"])
         found[record.pop("job_id")].append(_entry(record) if kind == "entry" else record)
     return found
 
 
 def _of_job(row: Record) -> Record:
-    told = {name: row[name] for name in JOB[:5]}
+    told = {**{name: row[name] for name in JOB[:5]}, "result": _digest(row["result"])}
     parent = {"job": row["parent_step__job"], "step": row["parent_step__key"]}
     return {"record": "job", "id": row["job_id"], **told, "parent": parent if parent["job"] else None}
+
+
+def _digest(value: Any) -> str | None:
+    """The digest of a result, which is also that under which a large one is kept apart."""
+    if type(value) is blobs.Kept:
+        return value.digest
+    return None if value is None else sha256(chain.canonical(value)).hexdigest()
 
 
 def _entry(record: Record) -> Record:

@@ -239,6 +239,21 @@ def a_consumed_signal_lies_in_the_inbox(history: Tampered) -> None:
     history["talk"].row_of("signal", dedup_id="s2")["state"] = "buffered"
 
 
+@breaks("row_result")
+def a_step_has_another_result(history: Tampered) -> None:
+    history["chain"].row_of("step", key="a")["result"] = SOME_DIGEST
+
+
+@breaks("row_result")
+def a_call_has_another_result(history: Tampered) -> None:
+    history["chain"].row_of("entry", step="b")["result"] = None
+
+
+@breaks("row_result")
+def a_job_has_another_result(history: Tampered) -> None:
+    history["chain"].row["result"] = SOME_DIGEST
+
+
 # Calls
 
 

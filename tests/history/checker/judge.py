@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from tests.history.checker import chain, ends
+from tests.history.checker import chain, ends, results
 from tests.history.checker.history import Job, Reader, Unreadable
 from tests.history.checker.ledger import Ledger
 from tests.history.checker.progress import Progress
@@ -40,6 +40,7 @@ def _of_a_job(job: Job, world: World) -> Iterator[Violation]:
         yield from ledger.see(event)
         yield from progress.see(event)
     yield from ends.violations(job, world.run, progress)
+    yield from results.violations(job)
     yield from ledger.rest()
     yield from waits.rest()
     yield from world.see(job, ledger)

@@ -29,6 +29,7 @@ RULES = {
     "row_job": "a job's row says what its events say",
     "row_step": "a step's row says what its events say",
     "row_entry": "a ledger entry's row says what its events say",
+    "row_result": "a result in a row is the one in its event",
     "row_signal": "a signal's row says what its events say",
     # calls
     "entry_arrow": "a ledger entry does only what its state allows",
