@@ -40,7 +40,7 @@ class Settings:
     """Where the outside reaches this deployment: callback addresses begin with it."""
 
     keep_job_seconds: float = 5.0
-    """How long a worker may go on with one job before it hands it back, so that no job starves the others."""
+    """How long a thread may go on by itself, with a job and the next ones, before it hands back what it has."""
     drain_seconds: float = 20.0
     """Grace time on SIGTERM: running steps finish within it."""
     threads: int = 16
