@@ -19,7 +19,6 @@ from runtime.stack.programs import Shape
 from runtime.stack.supervisor import Supervisor
 from tests.faults.postgres_wire import PostgresTalk
 from tests.faults.proxy import Proxy
-from tests.faults.talk import BrokerTalk
 
 
 @dataclass
@@ -40,7 +39,7 @@ def proxied(places: Places, shape: Shape, environment: Mapping[str, str]) -> Ite
     """A stack as `make stack` runs it, on an empty database."""
     clean(places)
     postgres = Proxy(places.postgres_sockets / ".s.PGSQL.5432", talk=PostgresTalk)
-    with postgres, Proxy(places.valkey_socket, talk=BrokerTalk) as valkey:
+    with postgres, Proxy(places.valkey_socket) as valkey:
         told = {
             "DJANGO_SETTINGS_MODULE": "aetheris_project.settings",
             **environment,

@@ -14,10 +14,3 @@ class PlainTalk:
 
     def ends_an_answer(self, message: bytes) -> bool:
         return False
-
-
-class BrokerTalk(PlainTalk):
-    """Valkey as Celery's broker: what can be cut is the acknowledgement of a message."""
-
-    def commits(self, message: bytes) -> bool:
-        return b"ZREM" in message and b"unacked_index" in message
