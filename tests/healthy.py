@@ -13,6 +13,8 @@ MOST_JUDGED = 10_000
 
 def nothing_is_broken() -> None:
     jobs = list(Job.objects.values_list("pk", flat=True))
+    if not jobs:
+        return
     assert doctor.examine(jobs) == []
     for job in jobs:
         assert faults_in_history(job) == []
