@@ -134,6 +134,7 @@ class Workers:
     def _started(self, actor: Actor, role: str) -> Process:
         simulation = self.simulation
         process = Process(name=actor.name, id=simulation.new_id(), role=role, threads=1)
+        process.others = process.queues if role == "worker" else ()  # as a Celery worker's
         process.skew = simulation.chance.choice([0.0, 0.0, -300.0, 300.0])
         actor.process = process
         while True:
