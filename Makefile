@@ -1,5 +1,5 @@
 # Everything is in ./dev; this file gives it the names that people expect.
-.PHONY: help demo test simulate soak bench bench-full stack lint format requirements clean
+.PHONY: help demo test simulate soak chaos bench bench-full stack lint format requirements clean
 
 help:
 	@./dev help
@@ -21,6 +21,9 @@ bench: ## a quick slice beside Celery, DBOS and a bare loop; make bench ARGS="--
 
 bench-full: ## every system, W1 to W8, five rounds
 	@./dev bench --rounds 5 $(ARGS)
+
+chaos: ## faults of every kind; make chaos ARGS="--jobs 2000 --seed 7", or ARGS=--redis
+	@./dev chaos $(ARGS)
 
 stack:
 	@./dev stack $(ARGS)

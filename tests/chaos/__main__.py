@@ -1,9 +1,8 @@
-"""python -m tests.chaos --jobs 2000 --seed 7: process chaos with a seed, one line at the end. Exits 1 on violations."""
+"""Process chaos with a seed, or with --redis the storms in which Redis is nothing. One line a run; 1 on violations."""
 
 import argparse
 import os
 import sys
-from pathlib import Path
 
 import django
 
@@ -11,31 +10,41 @@ from runtime.stack.places import Places
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="make chaos ARGS=…", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--faults", type=int, help="a quarter of the jobs unless given")
+    parser.add_argument("--redis", action="store_true", help="each storm with so many jobs")
     options = parser.parse_args(arguments)
     places = Places(instance="chaos")
     os.environ |= {"DATABASE_URL": places.database_url, "REDIS_URL": places.redis_url}
-    os.environ |= {"AETHERIS_APPS": "tests.processes.outside", "AETHERIS_LOG_LEVEL": "WARNING"}
+    os.environ |= {"AETHERIS_APPS": "tests.processes.outside", "AETHERIS_LOG_LEVEL": "ERROR"}
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aetheris_project.settings")
     django.setup()
+    return run(places, options)
 
-    from tests.chaos.faults import kinds  # these need Django
-    from tests.chaos.ground import ground
+
+def run(places: Places, options: argparse.Namespace) -> int:
+    from tests.chaos.ground import ground  # these need Django
     from tests.chaos.run import Chaos
+    from tests.chaos.storms import STORMS, Storm
 
-    world = places.local.parent / "chaos-effects.jsonl"
-    world.unlink(missing_ok=True)
-    count = options.jobs // 4 if options.faults is None else options.faults
-    with ground(places, Path(world)) as found:
+    broken = False
+    with ground(places) as found:
         history = places.local / "history.jsonl"
-        verdict = Chaos(found, options.seed, options.jobs, kinds(options.seed), count, history).run()
-    for violation in verdict.violations:
-        print(violation)
-    print(verdict)
-    return int(bool(verdict.violations))
+        faults = options.jobs // 4 if options.faults is None else options.faults
+        runs = (
+            [Storm(found, history, name, seed=options.seed, jobs=options.jobs) for name in STORMS]
+            if options.redis
+            else [Chaos(found, history, seed=options.seed, jobs=options.jobs, faults=faults)]
+        )
+        for each in runs:
+            verdict = each.run()
+            print(*verdict.violations, verdict, sep="\n", flush=True)
+            broken = broken or bool(verdict.violations)
+    if broken:
+        print(f"The last history: {history}. The logs: {places.logs}.")
+    return int(broken)
 
 
 if __name__ == "__main__":

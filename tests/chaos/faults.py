@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -44,6 +45,8 @@ class Kind(StrEnum):
     FLUSH = "flush"
     REDIS_KILL = "redis_kill"
     REDIS_HALF_OPEN = "redis_half_open"
+    REDIS_OFF = "redis_off"
+    REDIS_READ_ONLY = "redis_read_only"
 
 
 CLASSES = {
@@ -53,6 +56,7 @@ CLASSES = {
     **dict.fromkeys([Kind.CUT_BEFORE_COMMIT, Kind.CUT_AFTER_COMMIT, Kind.RESET_ALL], "network"),
     Kind.POSTGRES_SWALLOWED: "network",
     **dict.fromkeys([Kind.FLUSH, Kind.REDIS_KILL, Kind.REDIS_HALF_OPEN], "redis"),
+    **dict.fromkeys([Kind.REDIS_OFF, Kind.REDIS_READ_ONLY], "redis"),
 }
 """As the checker of histories tells them apart."""
 KILLS = (Kind.KILL_CHILD, Kind.KILL_WORKER, Kind.KILL_SWEEPER)
@@ -230,6 +234,19 @@ class Breaker:
     def _redis_half_open(self, fault: Fault) -> None:
         self.ground.before_valkey.freeze()
         self._later(fault, HALF_OPEN_SECONDS, self.ground.before_valkey.mend)
+
+    def _redis_off(self, fault: Fault) -> None:
+        """Until everything is mended."""
+        self._valkey.stop()
+        self._later(fault, math.inf, self._valkey.start)
+
+    def _redis_read_only(self, fault: Fault) -> None:
+        """A replica of a master that is not there, until everything is mended."""
+        self._valkey.command("REPLICAOF 127.0.0.1 1")
+        self._later(fault, math.inf, lambda: self._tell_valkey("REPLICAOF NO ONE"))
+
+    def _tell_valkey(self, line: str) -> None:
+        self._valkey.command(line)
 
     @property
     def _valkey(self) -> Valkey:

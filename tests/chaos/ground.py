@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from examples.local_service.http import Server
 from examples.payments.payouts import Payouts
@@ -26,15 +28,25 @@ class Ground(Proxied):
 
 
 @contextmanager
-def ground(places: Places, world: Path) -> Iterator[Ground]:
-    """Running, with this process as a client of it. `world` is the file of effects."""
-    payments = PaymentService(world)
+def ground(places: Places) -> Iterator[Ground]:
+    """Running, with this process as a client of it."""
+    with (
+        TemporaryDirectory() as world,
+        _ground(places, PaymentService(Path(world) / "effects.jsonl")) as ground,
+    ):
+        yield ground
+
+
+@contextmanager
+def _ground(places: Places, payments: PaymentService) -> Iterator[Ground]:
     with Server(payments) as server:
         witness = Witness(server.url)
         environment = {"AETHERIS_APPS": "tests.processes.outside", "WITNESS_URL": server.url}
         with proxied(places, SHAPE, environment) as found:
             payments.payouts = Payouts(f"{found.stack.url}/api/v1/webhooks/witness", tools.WEBHOOK_SECRET)
+            found.stack.say = lambda line: None  # that things end and are started again is the point
             found.stack.wait_ready(everything=True)
+            logging.getLogger("httpx").setLevel(logging.WARNING)
             with client_of(places):
                 yield Ground(found.stack, found.before_postgres, found.before_valkey, payments, witness)
         witness.close()

@@ -29,6 +29,7 @@ TOOLS = (*NOT_REPEATABLE, "witness.pay", "witness.notify_verified", "witness.pay
 class Verdict:
     """Of one run. `str` is its one line."""
 
+    name: str
     seed: int
     jobs: int
     faults: Counter[Kind]
@@ -53,7 +54,7 @@ class Verdict:
         ended = ", ".join(f"{status} {count}" for status, count in sorted(self.ended.items()))
         p99 = sorted(self.recoveries)[int(len(self.recoveries) * 0.99)] if self.recoveries else 0.0
         return (
-            f"chaos: seed {self.seed}; {self.jobs} jobs ({ended}); {self.faults.total()} faults ({faults}); "
+            f"{self.name}: seed {self.seed}; {self.jobs} jobs ({ended}); {self.faults.total()} faults ({faults}); "
             f"{len(self.violations)} violations; in doubt {self.doubts.total()} of {self.calls} calls ({doubts}); "
             f"recovery p99 {p99:.1f} s of {len(self.recoveries)}; {self.seconds:.0f} s"
         )
@@ -62,6 +63,7 @@ class Verdict:
 def of(chaos: Chaos, left: int, seconds: float) -> Verdict:
     jobs = _jobs(chaos)
     verdict = Verdict(
+        name=chaos.name,
         seed=chaos.seed,
         jobs=len(jobs),
         faults=chaos.breaker.counted(),

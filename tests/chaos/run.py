@@ -5,60 +5,66 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
 from runtime import planning
 from runtime.models import Job, LedgerEntry
 from tests.chaos import judge, people
-from tests.chaos.faults import Breaker, Kind
+from tests.chaos.faults import Breaker, kinds
 from tests.chaos.ground import Ground
 from tests.chaos.jobs import Plan, plans
 from tests.chaos.judge import Verdict
 from tests.chaos.people import People, insisting
 
 OPEN_AT_MOST = 60
+GAP = (0.4, 1.2)
+"""Seconds from one fault to the next."""
 QUIET_SECONDS = 3.0
 """After the last fault: whoever was frozen has sent by then what it was about to send."""
 PATIENCE = 180.0
 
 
 class Chaos:
-    """`count` of `faults`, and so many jobs around them. What happened is written to the file `history`."""
+    """So many faults, and so many jobs around them. What happened is written to the file `history`."""
 
-    def __init__(
-        self, ground: Ground, seed: int, jobs: int, faults: Iterator[Kind], count: int, history: Path
-    ) -> None:
+    name = "chaos"
+
+    def __init__(self, ground: Ground, history: Path, *, seed: int, jobs: int, faults: int = 0) -> None:
         self.ground = ground
         self.history = history
         self.seed = seed
         self.jobs = jobs
-        self.count = count
+        self.faults = faults
         self.breaker = Breaker(ground, seed)
         self.people = People(ground.payments)
-        self._faults = faults
+        self.submitted: dict[UUID, Plan] = {}
         self._plans = plans(seed)
         self._chance = random.Random(f"pace {seed}")
-        self.submitted: dict[UUID, Plan] = {}
 
-    def run(self, gap: tuple[float, float] = (0.5, 1.3)) -> Verdict:
+    def run(self) -> Verdict:
         began = time.monotonic()
         self.people.start()
         try:
-            self._break_things(gap)
-            self.breaker.end_all()
-            left = self._settle()
+            left = self._live_through_it()
         finally:
             self.breaker.end_all()
             self.people.end()
         return judge.of(self, left, time.monotonic() - began)
 
-    def _break_things(self, gap: tuple[float, float]) -> None:
+    def _live_through_it(self) -> int:
+        """How many jobs have not ended in the end."""
+        self._break_things()
+        self.breaker.end_all()
+        return self._settle()
+
+    def _break_things(self) -> None:
         """For each fault its share of the jobs, so that none finds an idle stack."""
-        for number in range(1, self.count + 1):
-            self._submit_until(self.jobs * number // self.count)
-            self.breaker.strike(next(self._faults))
-            self._wait(self._chance.uniform(*gap))
+        for number, kind in enumerate(islice(kinds(self.seed), self.faults), 1):
+            self._submit_until(self.jobs * number // self.faults)
+            self.breaker.strike(kind)
+            self._wait(self._chance.uniform(*GAP))
         self._submit_until(self.jobs)
 
     def _submit_until(self, wanted: int) -> None:

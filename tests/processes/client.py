@@ -112,6 +112,9 @@ class Client:
         claims = Event.objects.filter(job__in=[job.pk for job in jobs], type="step_claimed")
         return {worker for worker in claims.values_list("worker", flat=True) if worker}
 
+    def workers(self, ids: Iterable[UUID]) -> list[Worker]:
+        return list(Worker.objects.filter(pk__in=list(ids)))
+
     # Processes
 
     def child(self, name: str) -> Child:

@@ -40,7 +40,7 @@ def until_done(client: Client, jobs: list[Job], share: float) -> None:
 
 def assert_untouched(client: Client, jobs: list[Job]) -> None:
     """As if nothing had happened: nobody was rescued, each step was claimed once, each call was sent once."""
-    assert client.events(jobs, *INTERVENTIONS) == []
+    assert not (found := client.events(jobs, *INTERVENTIONS)), f"somebody intervened: {found}"
     more_than_once = Step.objects.filter(job__in=[job.pk for job in jobs], attempt__gt=1)
     assert list(more_than_once.values_list("job", "key", "attempt")) == []
     assert_done_once(client, jobs)

@@ -36,6 +36,13 @@ def test_restarted_in_the_middle(client: Client, how: signal.Signals) -> None:
     load.assert_untouched(client, jobs)
 
 
+def test_slow_all_the_time(client: Client, before_valkey: Proxy) -> None:
+    before_valkey.slow(0.05)
+    jobs = load.begin(client, jobs=20)
+    client.until_finished(*jobs)
+    load.assert_untouched(client, jobs)
+
+
 def test_frozen_in_the_middle(client: Client) -> None:
     jobs = load.begin(client)
     client.child("valkey").pause()

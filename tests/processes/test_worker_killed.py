@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from runtime import planning
+from runtime.graph import Graph
 from runtime.models import Job
 from runtime.ports import CrashPoint
 from runtime.resolution import Verdict, resolve
@@ -43,6 +45,33 @@ def test_what_can_be_known_goes_on_by_itself(
     assert job.status == JobStatus.COMPLETED
     assert (witness.effects(job), witness.requests(job)) == (1, requests)
     assert client.events([job], "step_rescued") == [f"step_rescued {lost} 1"]
+
+
+def test_killed_after_the_record_before_anybody_was_told_of_what_it_released(
+    client: Client, witness: Witness, flags: Flags
+) -> None:
+    job, _ = _die_at(client, flags, "errand", CrashPoint.BEFORE_HINT, seconds=0.1)
+    client.until_finished(job)
+    assert job.status == JobStatus.COMPLETED
+    assert witness.effects(job) == witness.requests(job) == 3
+
+
+def test_killed_while_a_job_is_parked(client: Client, witness: Witness) -> None:
+    graph = Graph()
+    told = graph.tool("told", "witness.notify", order="${input.order}")
+    told >> graph.wait("heard", signal="go") >> graph.tool("paid", "witness.pay", order="${input.order}")
+    job = planning.submit(None, {"order": client.new_order()}, graph=graph.build())
+    client.jobs.append(job)
+    client.until(job.waits.open().exists, "the job to wait")
+    for name in ("worker-1", "worker-2"):
+        client.child(name).kill()
+    assert job.signal("go", dedup_id="once")
+    client.wait_whole()
+    assert not job.signal("go", dedup_id="once")
+    client.until_finished(job)
+    assert job.status == JobStatus.COMPLETED
+    assert client.events([job], "step_rescued") == []
+    assert witness.effects(job) == witness.requests(job) == 2
 
 
 @pytest.mark.parametrize(("point", "effects"), [(CrashPoint.AFTER_INTENT, 0), (CrashPoint.AFTER_CALL, 1)])
@@ -102,10 +131,12 @@ def test_killed_during_the_call_before_it_took_effect(client: Client, witness: W
     assert witness.effects(job) == witness.requests(job) == 1
 
 
-def _die_at(client: Client, flags: Flags, agent: str, point: CrashPoint) -> tuple[Job, float]:
+def _die_at(
+    client: Client, flags: Flags, agent: str, point: CrashPoint, **input: object
+) -> tuple[Job, float]:
     """A job of this agent, and the time at which a worker died at this point of it."""
     flags.raise_at(point)
-    job = client.submit(agent)
+    job = client.submit(agent, **input)  # type: ignore[arg-type]
     client.until(lambda: not flags.is_raised(point), f"a worker to die at {point}")
     return job, time.time()
 
