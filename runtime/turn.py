@@ -425,7 +425,13 @@ class Turn:
         """Find out whether the turn happened; send it again only if it did not."""
         from runtime import recall  # reads rows through the models
 
-        return outages.wait_out(lambda: recall.answer_of(self) or self._send(), lost)
+        try:
+            return outages.wait_out(lambda: recall.answer_of(self) or self._send(), lost)
+        except StaleAttempt:
+            # Perhaps by this very turn: the server was still at it, without a client, when the rows were looked at.
+            if (answer := outages.wait_out(lambda: recall.answer_of(self))) is None:
+                raise
+            return answer
 
     def _evaluate_result(self) -> dict[str, Any]:
         from runtime.results import evaluate_job_result  # reads rows through the models

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, transaction
 
-from runtime import batches, recovery, resolution
+from runtime import batches, recall, recovery, resolution
 from runtime.exceptions import IdempotencyConflict
 from runtime.graph import Graph
 from runtime.models import Job
@@ -119,6 +119,25 @@ def test_a_lost_record_that_claimed_the_next_step_goes_on_with_it(happened, work
     job = Job.objects.submit("counting")
     with lost(has("move", to="completed", key="s3"), happened=happened):
         run_once(job, worker, "s0")
+    assert (job.status, job.result) == ("completed", 10)
+    assert all(step.attempt == 1 for step in job.steps.all())
+
+
+def test_a_turn_that_commits_only_after_it_was_looked_for_is_found_all_the_same(worker, monkeypatch):
+    """The server goes on with a statement for a while when its client is gone."""
+    look, late = recall.answer_of, []
+
+    def looking(turn: Turn) -> Any:
+        found = look(turn)
+        if not late:
+            late.append(turn._call())
+        return found
+
+    job = Job.objects.submit("counting")
+    monkeypatch.setattr(recall, "answer_of", looking)
+    with lost(has("move", to="completed", key="s3"), happened=False):
+        run_once(job, worker, "s0")
+    assert late
     assert (job.status, job.result) == ("completed", 10)
     assert all(step.attempt == 1 for step in job.steps.all())
 
