@@ -140,6 +140,16 @@ def test_a_join_that_can_no_longer_be_satisfied_is_skipped_and_never_hangs(join,
     assert (statuses(job)["end"], statuses(job)["after"], job.status) == ("skipped", "skipped", "completed")
 
 
+def test_a_join_waits_for_the_last_of_its_parents(worker):
+    graph = Graph()
+    [graph.function("p0", "say"), graph.function("p1", "say")] >> graph.function("end", "say")
+    job = submit(graph)
+    claim(job, worker, "p0").complete()
+    assert statuses(job)["end"] == "blocked"
+    claim(job, worker, "p1").complete()
+    assert statuses(job)["end"] == "ready"
+
+
 def test_an_any_join_runs_once_though_its_other_parent_ends_later(worker):
     graph = Graph()
     [graph.function("p0", "say"), graph.function("p1", "say")] >> graph.function("end", "say", join="any")

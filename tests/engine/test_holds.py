@@ -8,7 +8,7 @@ from runtime.execution import run_step
 from runtime.graph import Graph
 from runtime.models import Hold, Job, Step
 from runtime.models.hold import HoldKind
-from tests.engine.driving import claim, run_once, statuses, step_of, submit
+from tests.engine.driving import claim, doing, run_once, statuses, step_of, submit
 
 AGENT, QUEUE = HoldKind.AGENT, HoldKind.QUEUE
 
@@ -39,6 +39,18 @@ def test_a_running_step_finishes_and_what_follows_it_rests(kind, name, drive, wo
     assert drive(job).status == "running"
     holds.end(kind, name)
     assert drive(job).status == "completed"
+
+
+def test_what_began_to_rest_while_a_step_ran_does_not_follow_it(worker):
+    def function(context):
+        holds.begin(QUEUE, "default")
+        return 1
+
+    graph = doing(function, id="a")
+    graph.handle("a") >> graph.function("b", "say")
+    job = submit(graph)
+    run_once(job, worker, "a")
+    assert statuses(job) == {"a": "completed", "b": "ready"}
 
 
 def test_a_worker_that_goes_on_with_a_job_leaves_the_steps_of_a_queue_that_rests(drive):

@@ -25,7 +25,7 @@ MODELS = [
     case("join WORKERS=2 NEEDED=0"),
     case("join WORKERS=2 NEEDED=1 MAX_ATTEMPTS=1"),
     case("join WORKERS=2 NEEDED=2 MAX_ATTEMPTS=1"),
-    case("signals SWEEPERS=1 PAUSES=0"),
+    case("signals SWEEPERS=1 PAUSES=0 MAX_ATTEMPTS=1"),
     case("signals SWEEPERS=2 PAUSES=1 SENDERS=2 MAX_ATTEMPTS=1"),
 ]
 
@@ -41,6 +41,7 @@ LONG = [
     case("join WORKERS=2 NEEDED=1"),
     case("join WORKERS=2 NEEDED=2"),
     case("join WORKERS=3 NEEDED=0"),
+    case("signals SWEEPERS=1 PAUSES=0"),
     case("signals SWEEPERS=1"),
     case("signals SWEEPERS=2"),
 ]
