@@ -1,5 +1,5 @@
 # Everything is in ./dev; this file gives it the names that people expect.
-.PHONY: help demo test simulate soak chaos bench bench-full stack lint format requirements clean
+.PHONY: help demo test model machines simulate soak chaos bench bench-full stack lint format requirements clean
 
 help:
 	@./dev help
@@ -9,6 +9,12 @@ demo: ## make demo ARGS=--once
 
 test: ## make test ARGS="-k refund"
 	@./dev test $(ARGS)
+
+model: ## every state of the protocol's models, with larger numbers
+	@./dev model
+
+machines: ## histories that Hypothesis draws, for hours: make machines ARGS="-k ledger"
+	@./dev machines $(ARGS)
 
 simulate: ## random schedules: make simulate ARGS="--seeds 1000 --from 1"
 	@./dev simulate $(ARGS)

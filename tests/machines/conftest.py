@@ -12,7 +12,14 @@ from tests.engine.conftest import (  # noqa: F401 - the machines' own fixtures
     worker,
 )
 
-COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
-
-settings.register_profile("long", max_examples=10_000, stateful_step_count=40, **COMMON)
-PUSH = settings(max_examples=20, stateful_step_count=12, derandomize=True, database=None, **COMMON)
+PUSH = settings(
+    max_examples=20,
+    stateful_step_count=12,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+LONG = settings(PUSH, max_examples=10_000, stateful_step_count=40, derandomize=False)
+settings.register_profile("long", LONG)

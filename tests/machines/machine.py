@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_machine_as_test
@@ -11,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, run_state_mach
 from runtime import clock, doctor
 from runtime.models import Job
 from tests.agents_app.world import world
-from tests.engine.conftest import empty_tables, nothing_is_broken
+from tests.engine.conftest import empty_tables
 from tests.engine.driving import StillWorker
-from tests.machines.conftest import PUSH
+from tests.healthy import nothing_is_broken
+from tests.machines.conftest import LONG, PUSH
 
 
 class Machine(RuleBasedStateMachine):
@@ -53,6 +53,5 @@ class Machine(RuleBasedStateMachine):
 def run(machine: type[Machine]) -> None:
     """As many histories as the profile says; how far it got is printed."""
     is_long = settings.get_current_profile_name() == "long"
-    chosen: Any = settings.get_profile("long") if is_long else PUSH
-    run_state_machine_as_test(machine, settings=chosen)
+    run_state_machine_as_test(machine, settings=LONG if is_long else PUSH)
     print(f"{machine.__name__}: {machine.histories} histories, {machine.actions} actions, 0 violations")

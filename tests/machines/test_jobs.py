@@ -86,7 +86,8 @@ class Model:
 class Jobs(Machine):
     @initialize(data=st.data(), size=st.integers(1, 5))
     def begin(self, data: Any, size: int) -> None:
-        graph, nodes = Graph(), []
+        graph = Graph()
+        nodes: list[str] = []
         edges: dict[str, dict[str, str]] = {}
         joins = {}
         for number in range(size):

@@ -13,7 +13,8 @@ from runtime import recovery
 from runtime.exceptions import JobFinished
 from runtime.graph import Graph
 from runtime.models import Job
-from tests.engine.driving import run_once, statuses, step_of, submit
+from tests.engine.driving import statuses, step_of, submit
+from tests.engine.scoped import run_alone
 from tests.machines.machine import Machine, run
 
 NAMES = ("red", "blue")
@@ -68,7 +69,7 @@ class Signals(Machine):
     def run_step(self, data: Any) -> None:
         """Either it begins to wait, or it says what woke it."""
         key = data.draw(st.sampled_from([key for key, now in self.status.items() if now == "ready"]))
-        run_once(self.job, self.worker, key)
+        run_alone(self.job, self.worker, key)
         if key in self.model.woken:
             self.status[key] = "completed"
             self.results[key] = self.model.woken[key]

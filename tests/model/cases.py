@@ -85,14 +85,14 @@ MUTANTS = [
         )
     ),
     *(
-        case(f"signals SWEEPERS={sweepers} {word}")
-        for sweepers, word in (
-            (1, "A_SIGNAL_IS_NOT_MATCHED_LATER"),
-            (1, "A_SIGNAL_IS_NOT_MARKED_AS_CONSUMED"),
-            (1, "PARKED_WITHOUT_A_LOOK_INTO_THE_INBOX"),
-            (2, "A_DEADLINE_FIRES_WITHOUT_A_GUARD"),
-            (1, "THE_INBOX_DOES_NOT_KNOW_DUPLICATES"),
-            (1, "AN_ENDED_JOB_TAKES_SIGNALS"),
+        case(f"signals PAUSES=0 MAX_ATTEMPTS=1 SWEEPERS={sweepers} SENDERS={senders} {word}")
+        for sweepers, senders, word in (
+            (1, 3, "A_SIGNAL_IS_NOT_MATCHED_LATER"),
+            (1, 3, "A_SIGNAL_IS_NOT_MARKED_AS_CONSUMED"),
+            (1, 3, "PARKED_WITHOUT_A_LOOK_INTO_THE_INBOX"),
+            (2, 2, "A_DEADLINE_FIRES_WITHOUT_A_GUARD"),
+            (1, 3, "THE_INBOX_DOES_NOT_KNOW_DUPLICATES"),
+            (1, 3, "AN_ENDED_JOB_TAKES_SIGNALS"),
         )
     ),
 ]

@@ -134,6 +134,7 @@ inline check() {
         assert(completions[number] <= 1);
         assert(releases[number] <= 1);
         assert(job == going || IS_FINISHED(number));
+        assert(ending == going || IS_FINISHED(number) || status[number] == running);
         number++
     :: else -> break
     od;
