@@ -125,7 +125,8 @@ def test_a_lost_record_that_claimed_the_next_step_goes_on_with_it(happened, work
 
 def test_a_turn_that_commits_only_after_it_was_looked_for_is_found_all_the_same(worker, monkeypatch):
     """The server goes on with a statement for a while when its client is gone."""
-    look, late = recall.answer_of, []
+    look = recall.answer_of
+    late: list[Any] = []
 
     def looking(turn: Turn) -> Any:
         found = look(turn)
