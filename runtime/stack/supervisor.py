@@ -210,7 +210,8 @@ class Supervisor:
             for child in self.children.values():
                 self._revive(child)
             if self._late and all(child.ready() for child in self.children.values()):
-                self._add(self._late.pop(0))
+                self._add(self._late[0])
+                self._late.pop(0)  # not before it runs: whoever waits for everything looks here
 
     def _revive(self, child: Child) -> None:
         if not child.wanted or child.alive or not child.busy.acquire(blocking=False):

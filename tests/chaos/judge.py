@@ -170,11 +170,12 @@ def _explain(chaos: Chaos, jobs: dict[UUID, Job], verdict: Verdict) -> None:
 Told = list[tuple[str, UUID | None, datetime]]
 
 
-def _events_of_calls(jobs: list[UUID]) -> dict[tuple[UUID, str, str], Told]:
-    found: dict[Any, Told] = defaultdict(list)
-    rows = Event.objects.filter(job__in=jobs, type__in=("tool_called", "tool_unknown")).order_by("job", "seq")
-    for job, step, call, *rest in rows.values_list("job", "step", "call", "type", "worker", "at"):
-        found[job, step, call].append(tuple(rest))  # type: ignore[arg-type]
+def _events_of_calls(jobs: list[UUID]) -> dict[tuple[UUID, str | None, str], Told]:
+    found: dict[tuple[UUID, str | None, str], Told] = defaultdict(list)
+    for event in Event.objects.filter(job__in=jobs, type__in=("tool_called", "tool_unknown")).order_by(
+        "job", "seq"
+    ):
+        found[event.job_id, event.step, event.data["call"]].append((event.type, event.worker, event.at))
     return found
 
 

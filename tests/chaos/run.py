@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
+from django.db.models import Q
+
 from runtime import planning
 from runtime.models import Job, LedgerEntry
 from tests.chaos import judge, people
@@ -93,7 +95,8 @@ class Chaos:
         return left
 
     def _in_doubt(self) -> Iterator[LedgerEntry]:
-        yield from LedgerEntry.objects.filter(job__in=self.submitted).in_doubt()
+        mine = Q(job__in=self.submitted) | Q(job__parent_step__job__in=self.submitted)
+        yield from LedgerEntry.objects.filter(mine).in_doubt()
 
     def _open(self) -> int:
         return insisting(Job.objects.filter(pk__in=self.submitted).unfinished().count)
