@@ -34,7 +34,7 @@ class Intent:
     generation: int = 0
     grant: Grant = Grant()
     """What was decided of it, and by whom."""
-    made: float = field(default_factory=time.monotonic, compare=False)
+    made: float = field(default_factory=lambda: time.monotonic(), compare=False)
     """By the monotonic clock, before `started` is written: the time to send ends no later than the ledger thinks."""
 
     @classmethod

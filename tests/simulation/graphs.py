@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -33,9 +33,10 @@ def child() -> Graph:
     return graph
 
 
-def any_graph(chance: random.Random) -> Graph:
+def any_graph(chance: random.Random, shapes: Sequence[str] = ()) -> Graph:
+    """Of one of these shapes, or of any."""
     graph = Graph(compensate=chance.choice(UNDOING))
-    chance.choices(list(SHAPES.values()), [3, 3, 2, 2, 2, 3, 2, 2, 1, 1, 1])[0](graph, chance)
+    SHAPES[chance.choice(shapes or list(SHAPES))](graph, chance)
     return graph
 
 

@@ -31,6 +31,7 @@ BY_ITS_ATTEMPT = {
 }
 """Events that only the worker may cause that claimed the attempt; where another one acted, no worker is named."""
 CLASSES: dict[str, str] = {
+    "time passed": "clock",
     Fault.KILL: "process",
     Fault.FREEZE: "process",
     Fault.HANG: "process",

@@ -38,7 +38,10 @@ def client(simulation: Simulation) -> None:
 
 def _submit(simulation: Simulation, number: int) -> None:
     """Again with the same key where no answer was heard."""
-    graph, key = any_graph(simulation.chance).build(), f"job-{simulation.count('jobs')}"
+    graph, key = (
+        any_graph(simulation.chance, simulation.weather.shapes).build(),
+        f"job-{simulation.count('jobs')}",
+    )
     while True:
         try:
             job = planning.submit(None, number, graph=graph, idempotency_key=key)

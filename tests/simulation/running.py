@@ -13,18 +13,18 @@ from django.test.utils import setup_databases, teardown_databases
 from runtime.ports import CrashPoint
 from tests.simulation.boundaries import simulated_clock
 from tests.simulation.inside import Edit, gate
-from tests.simulation.simulation import Found, Theatre, run
+from tests.simulation.simulation import Found, Theatre, Weather, run
 
 
 class Run:
     """Seeds, one after another, on the database of this thread's connection, whose gate may be edited."""
 
-    def __init__(self, *edits: Edit) -> None:
+    def __init__(self, *edits: Edit, weather: Weather = Weather()) -> None:  # noqa: B008 - a value
         self.seeds = self.violations = self.steps = 0
         self.faults: Counter[str] = Counter()
         self.points: Counter[str] = Counter()
         self.doubts: Counter[str] = Counter()
-        self._theatre = Theatre()
+        self._theatre, self._weather = Theatre(), weather
         self._began = time.perf_counter()
         self._stack = ExitStack()
         self._stack.callback(self._theatre.close)
@@ -35,7 +35,7 @@ class Run:
         from tests.engine.conftest import empty_tables
 
         empty_tables()
-        found = run(seed, self._theatre)
+        found = run(seed, self._theatre, self._weather)
         self.seeds += 1
         self.steps += found.steps
         self.violations += len(found.violations)

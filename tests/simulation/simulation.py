@@ -12,7 +12,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.test import override_settings
 
-from runtime import ports
+from runtime import doctor, ports
 from runtime.conf import settings
 from runtime.models import Job
 from runtime.ports import CrashPoint
@@ -34,6 +34,8 @@ CHAOS_SECONDS = 40.0
 CALM_SECONDS = 900.0
 """Of simulated time: what goes wrong ends after the first, and every job after the second at the latest."""
 
+EXAMINE_SECONDS = 15.0
+
 OF_WORKERS = [Fault.KILL, Fault.FREEZE, Fault.HANG, Fault.DRAIN]
 OF_STATEMENTS = [Fault.LOST_BEFORE, Fault.LOST_AFTER]
 
@@ -52,6 +54,17 @@ class Found:
     doubts: Counter[str]
     violations: list[str]
     trace: list[str]
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What a seed may bring, where it does not draw that itself."""
+
+    rate: float | None = None
+    """How likely something goes wrong at a place."""
+    kinds: tuple[Fault, ...] = ()
+    shapes: tuple[str, ...] = ()
+    """Of the jobs."""
 
 
 class Theatre:
@@ -77,8 +90,8 @@ class Theatre:
 
 
 class Simulation:
-    def __init__(self, seed: int, theatre: Theatre) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, theatre: Theatre, weather: Weather) -> None:
+        self.weather = weather
         self.chance = random.Random(seed)
         self.scheduler = Scheduler(self.chance, BEGINNING, theatre.seat)
         self.broker = Broker(self.chance)
@@ -95,11 +108,11 @@ class Simulation:
         self.points: Counter[str] = Counter()
         self.violations: list[str] = []
         self.is_calm = False
-        self.theatre = theatre
         self.boss = User.objects.create_superuser("boss")
-        self._looked_at = 0.0
-        self._rate = self.chance.choice([0.0, 0.005, 0.02, 0.05])
-        self._kinds = [fault for fault in Fault if self.chance.random() < 0.6]
+        self._looked_at = self._examined_at = BEGINNING
+        drawn = self.chance.choice([0.0, 0.005, 0.02, 0.05])
+        self._rate = drawn if weather.rate is None else weather.rate
+        self._kinds = weather.kinds or [fault for fault in Fault if self.chance.random() < 0.6]
 
     def run(self) -> None:
         scheduler, chance = self.scheduler, self.chance
@@ -162,6 +175,7 @@ class Simulation:
                 self.faults["broker away"] += not self.broker.is_away
                 self.broker.is_away = not self.broker.is_away
             case 2 | 3:
+                self.faults["time passed"] += 1
                 self.scheduler.pass_time(self.chance.choice([0.3, 2.0, 6.0]))
 
     def _befalls(self, actor: Actor, fault: Fault) -> None:
@@ -178,6 +192,8 @@ class Simulation:
                 actor.wake = now + chance.choice([0.0, 0.1, 5.0])
             case Fault.HANG:
                 actor.wake = now + chance.uniform(1, 30)
+                if Fault.DRAIN in self._kinds and chance.random() < 0.4:
+                    self._befalls(actor, Fault.DRAIN)  # somebody restarts what hangs
             case Fault.DRAIN:
                 process.drain()
                 process.leaves_at = min(process.leaves_at, now + settings().drain_seconds)
@@ -192,6 +208,8 @@ class Simulation:
     # The end
 
     def _is_done(self, clients: list[Actor]) -> bool:
+        if self.scheduler.now >= self._examined_at + EXAMINE_SECONDS:
+            self._examine()
         if self.scheduler.now < self._looked_at + 1 or not all(client.is_done for client in clients):
             return False
         self._looked_at = self.scheduler.now
@@ -199,6 +217,12 @@ class Simulation:
             not any(process.held_ids() for process in self.workers.alive)
             and not Job.objects.unfinished().exists()
         )
+
+    def _examine(self) -> None:
+        """The invariants hold between any two statements."""
+        self._examined_at = self.scheduler.now
+        for finding in doctor.examine(deep=False):
+            self.violation(f"doctor, under way: {finding.code}: {finding.message}")
 
     def _unfinished(self) -> list[str]:
         return [
@@ -226,11 +250,11 @@ SETTINGS = {"DRAIN_SECONDS": 4.0, "HEARTBEAT_SECONDS": 2.0, "SWEEP_SECONDS": 4.0
 """Fewer sweeps and heartbeats than usual: each costs as much real time as a step does."""
 
 
-def run(seed: int, theatre: Theatre) -> Found:
+def run(seed: int, theatre: Theatre, weather: Weather) -> Found:
     """Simulate one seed in the database of this thread's connection, whose tables are empty, and judge it."""
     from tests.simulation.judging import judge
 
-    simulation = Simulation(seed, theatre)
+    simulation = Simulation(seed, theatre, weather)
     theatre.simulation = simulation
     with _in_force(simulation):
         try:

@@ -104,7 +104,7 @@ class Workers:
             self.simulation.scheduler.sleep(0.05)  # as it waits for the thread of its heartbeat
         try:
             process.stop()
-            self.given_back |= {(step.job_id, step.key, step.attempt) for step in held}
+            self.given_back |= {(UUID(str(step.job_id)), step.key, step.attempt) for step in held}
         except LOST:
             return  # it ends all the same, and is missed
         finally:
