@@ -136,7 +136,7 @@ def _plan(make: Callable[[], Graph], chance: random.Random) -> Plan:
             plan.faults.append(_lost_answer(chance, "/refunds") | {"order": plan.order})
         case "each" if chance.random() < 0.25:
             plan.faults.append(_lost_answer(chance, "/refunds") | {"order": f"{plan.order}-1"})
-        case "timed" | "heavy" if chance.random() < 0.06:
+        case "timed" | "heavy" if chance.random() < 0.02:
             plan.faults.append(_lost_answer(chance, "/messages") | {"order": plan.order})
         case "waiting":
             plan.signals = chance.randint(1, 2)
