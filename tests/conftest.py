@@ -16,6 +16,8 @@ from runtime.stack.programs import Shape
 from runtime.stack.supervisor import Supervisor
 from tests import services
 
+pytest.register_assert_rewrite("tests.healthy")
+
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[services.Servers]:

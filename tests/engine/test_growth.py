@@ -200,13 +200,13 @@ def test_waits_that_cannot_be_woken_do_not_hide_those_behind_them(drive, clock, 
     graph.timer("t", "1h")
     jobs = [drive(submit(graph)) for _ in range(5)]
     bad = jobs[:3]
-    for job in bad:
-        Job.objects.filter(pk=job.pk).update(head=bytes(32))
+    heads = [bytes(job.head) for job in bad]
+    Job.objects.filter(pk__in=[job.pk for job in bad]).update(head=bytes(32))
     clock.forward(hours=2)
     assert recovery.wake_due() == 2
     assert [statuses(job)["t"] for job in jobs] == ["waiting"] * 3 + ["ready"] * 2
-    for job in bad:
-        Job.objects.filter(pk=job.pk).update(head=bytes(job.head))
+    for job, head in zip(bad, heads, strict=True):
+        Job.objects.filter(pk=job.pk).update(head=head)
 
 
 def test_a_turn_that_is_refused_takes_nothing_of_the_others_of_its_transaction_along(drive, worker, clock):

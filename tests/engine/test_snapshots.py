@@ -50,8 +50,9 @@ def test_a_reader_begins_at_the_nearest_snapshot(job, django_assert_num_queries,
     folded: list[None] = []
     apply = Folding.apply
     monkeypatch.setattr(Folding, "apply", lambda self, header: folded.append(apply(self, header)))
+    seq = job.seq
     with django_assert_num_queries(2):
-        snapshots.state_at(job, job.seq - 4)
+        snapshots.state_at(job, seq - 4)
     assert len(folded) < 3
 
 
