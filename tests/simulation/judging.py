@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -138,10 +139,9 @@ def _attempts(simulation: Simulation, told: list[Event]) -> None:
             simulation.violation(
                 f"{step}: {event.type} of attempt {event.attempt} by a worker that did not claim it"
             )
-        if (
-            event.type == "step_rescued"
-            and (event.job_id, step, event.attempt) in simulation.workers.given_back
-        ):
+        attempt = (event.job_id, step, event.attempt or 0)
+        given_back = simulation.workers.given_back.get(attempt, math.inf)
+        if event.type == "step_rescued" and event.at.timestamp() > given_back:
             simulation.violation(f"{step} was rescued from a worker that had ended in order")
 
 

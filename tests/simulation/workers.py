@@ -56,8 +56,8 @@ class Workers:
 
     simulation: Simulation
     alive: list[Process] = field(default_factory=list)
-    given_back: set[tuple[UUID, str, int]] = field(default_factory=set)
-    """Attempts that a process had in its hands when it said goodbye: none of them may be rescued as lost."""
+    given_back: dict[tuple[UUID, str, int], float] = field(default_factory=dict)
+    """Attempts that a process had in its hands when it said goodbye, and when: none may be rescued after it."""
     killed: dict[UUID, float] = field(default_factory=dict)
     """Those that died, and when."""
     beating: Process | None = None
@@ -98,13 +98,13 @@ class Workers:
                 connection.close()
 
     def say_goodbye(self, process: Process) -> None:
-        held = [one.step for one in process._held.values()]
+        held, moment = [one.step for one in process._held.values()], self.simulation.scheduler.now
         process._stop.set()
         while self.beating is process:
             self.simulation.scheduler.sleep(0.05)  # as it waits for the thread of its heartbeat
         try:
             process.stop()
-            self.given_back |= {(UUID(str(step.job_id)), step.key, step.attempt) for step in held}
+            self.given_back |= {(UUID(str(step.job_id)), step.key, step.attempt): moment for step in held}
         except LOST:
             return  # it ends all the same, and is missed
         finally:
