@@ -12,10 +12,9 @@ from functools import cache
 
 import structlog
 from celery import current_app
-from django.db import transaction
 from kombu.pools import ProducerPool
 
-from runtime import leases, queues
+from runtime import committed, leases, queues
 from runtime.breaker import Breaker
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable
@@ -69,7 +68,7 @@ crowd = Crowd()
 
 def hint_after_commit(released: Sequence[tuple[int, str]]) -> None:
     """Send hints for (step id, address) pairs once the surrounding transaction, if any, has committed."""
-    transaction.on_commit(lambda: hint(reached(released)), robust=True)
+    committed.then(lambda: hint(reached(released)))
 
 
 def reached(released: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:

@@ -9,12 +9,11 @@ from functools import cache
 from uuid import UUID
 
 import structlog
-from django.db import transaction
 from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
-from runtime import leases
+from runtime import committed, leases
 from runtime.breaker import Breaker
 from runtime.conf import settings
 
@@ -28,7 +27,7 @@ breaker = Breaker()
 
 
 def tell_after_commit(job_id: str) -> None:
-    transaction.on_commit(lambda: tell(job_id), robust=True)
+    committed.then(lambda: tell(job_id))
 
 
 def tell(job_id: str) -> None:
