@@ -1,13 +1,11 @@
 """The Celery application: it carries hints to workers and decides nothing."""
 
 import os
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, task_postrun, task_prerun, worker_ready
+from celery.signals import setup_logging, task_prerun, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aetheris_project.settings")
 
@@ -16,22 +14,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-FRESH_SECONDS = 1.0
-_threads = threading.local()
-
-
 @task_prerun.connect
 def drop_broken_connections(**signal: Any) -> None:
-    """Celery keeps connections open from task to task; one that broke while the thread was idle is replaced here."""
+    """Celery keeps connections open from task to task; one that broke meanwhile is replaced here."""
     from django.db import close_old_connections  # Django is set up by the time a task runs, not earlier
 
-    if time.monotonic() - getattr(_threads, "idle_since", 0.0) > FRESH_SECONDS:
-        close_old_connections()
-
-
-@task_postrun.connect
-def note_idle(**signal: Any) -> None:
-    _threads.idle_since = time.monotonic()
+    close_old_connections()
 
 
 @setup_logging.connect

@@ -20,7 +20,6 @@ from django.db import InterfaceError, OperationalError, connection, models
 from runtime import batches, dispatch, hinting, leases, queues, subjobs, webhooks
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
-from runtime.dispatch import FULL_QUEUE
 from runtime.exceptions import JobFinished, LeaseUnavailable, StaleAttempt
 from runtime.execution import run_step
 from runtime.hinting import Group
@@ -113,7 +112,7 @@ class Sweeper:
         except LeaseUnavailable:
             return 0, self._run_here(groups)
         # What waits for a full queue, or for a worker that is not there, does not hide the others.
-        open_ = {address for address, queue in served.items() if queue and depths[queue] < FULL_QUEUE}
+        open_ = {address for address, queue in served.items() if queue and depths[queue] < dispatch.FULL_QUEUE}
         found = hinting.unclaimed(group for group in groups if group.address in open_)
         if found.wanted and not dispatch.hint(
             [(step_id, str(served[address])) for step_id, address in found.wanted]
@@ -218,11 +217,7 @@ def cancel_orphans(after: UUID | None = None) -> UUID | None:
     """Subjobs of ended parents are asked to end: of those open, so many that follow `after`. Where to look next."""
     tied = Job.objects.tied_to_parents().order_by("pk").values_list("pk", flat=True)
     page = list((tied.filter(pk__gt=after) if after else tied)[:BATCH])
-    orphans = (
-        Job.objects.filter(pk__in=page).orphaned().select_related("parent_step").order_by("pk")
-        if page
-        else ()
-    )
+    orphans = Job.objects.filter(pk__in=page).orphaned().select_related("parent_step").order_by("pk")
     _each(orphans, subjobs.cancel_orphan, "orphan_cancelled")
     return page[-1] if len(page) == BATCH else None
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from runtime import planning
+from runtime import committed, planning
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
 from runtime.exceptions import JobFinished, StaleAttempt, TooDeep
@@ -50,7 +50,7 @@ def name_of(child: Job) -> str:
 
 
 def report_after_commit(job_id: UUID) -> None:
-    transaction.on_commit(lambda: report(Job.objects.with_parent().get(pk=job_id)), robust=True)
+    committed.then(lambda: report(Job.objects.with_parent().get(pk=job_id)))
 
 
 def report(child: Job) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 from django.db.models import F
 
-from runtime import answers, strict_json
+from runtime import answers, committed, strict_json
 from runtime.clock import DatabaseNow
 from runtime.conf import settings
 from runtime.exceptions import InputInvalid, ProviderNotFound, WebhookRefused
@@ -55,7 +55,7 @@ def receive(provider: str, headers: Mapping[str, str], body: bytes) -> Webhook:
     if not is_new:
         Webhook.objects.filter(pk=kept.pk).update(deliveries=F("deliveries") + 1)
     if is_new or kept.state == WebhookState.UNREADABLE:
-        transaction.on_commit(lambda: read(kept), robust=True)
+        committed.then(lambda: read(kept))
     return kept
 
 

@@ -11,7 +11,7 @@ from runtime import permissions, schedules
 from runtime.api import serializers
 from runtime.api.views.base import View, checked, require
 from runtime.api.views.jobs import detail
-from runtime.models import Schedule
+from runtime.models import Job, Schedule
 from runtime.timetables import Scheduled
 
 
@@ -80,7 +80,8 @@ class Run(View):
         for permission in ("runtime.operate_job", "runtime.submit_job", "runtime.view_payload"):
             require(request, permission)
         by = permissions.principal(request.user)
-        return Response(detail(request.user, schedules.run_now(schedules.named(name), by=by)), status=201)
+        job = schedules.run_now(schedules.named(name), by=by)
+        return Response(detail(request.user, Job.objects.get(pk=job.pk)), status=201)
 
 
 def _shown(request: Request, schedule: Schedule) -> dict[str, Any]:
