@@ -13,6 +13,7 @@ from runtime import doctor
 from runtime.models import Event, Job, LedgerEntry, Worker
 from runtime.states import JobStatus
 from tests.chaos.faults import CLASSES, KILLS, Fault, Kind
+from tests.chaos.ground import SHAPE
 from tests.history import checker
 from tests.history.export import Known, export
 
@@ -23,6 +24,10 @@ NOT_REPEATABLE = ("witness.notify", "witness.payout", "witness.pay_undoably")
 """Tools that declare nothing: in doubt, a person decides."""
 PATHS = {"witness.notify": "/messages", "witness.payout": "/payouts", "witness.pay_undoably": "/refunds"}
 TOOLS = (*NOT_REPEATABLE, "witness.pay", "witness.notify_verified", "witness.pay_verified")
+QUOTA = 0.02
+"""Of the calls of tools that declare nothing, at most so many come to be in doubt,"""
+ENOUGH_CALLS = 2000
+"""which is asked of a run with so many; in a shorter one it is luck how many calls a kill meets."""
 
 
 @dataclass
@@ -156,15 +161,33 @@ def _explain(chaos: Chaos, jobs: dict[UUID, Job], verdict: Verdict) -> None:
     entries = LedgerEntry.objects.filter(job__in=list(jobs), name__in=NOT_REPEATABLE).select_related("step")
     verdict.calls = entries.count()
     told = _events_of_calls(list(jobs))
+    by_fault: dict[int, int] = defaultdict(int)
     for entry in entries:
         events = told.get((entry.job_id, entry.step.key, entry.call), [])
-        if any(type == "tool_unknown" for type, _, _ in events):
-            cause = _cause(chaos, jobs[entry.job_id], entry, events)
-            verdict.doubts[cause or "unexplained"] += 1
-            if cause is None:
-                verdict.violations.append(
-                    f"call {entry} of job {entry.job_id} came to be in doubt for no reason"
-                )
+        if not any(type == "tool_unknown" for type, _, _ in events):
+            continue
+        if of_the_call := _fault_of_the_call(chaos, jobs[entry.job_id], entry):
+            verdict.doubts[f"call {of_the_call}"] += 1
+        elif fault := _fault_around(chaos.breaker.done, events):
+            verdict.doubts[str(fault.kind)] += 1
+            by_fault[id(fault)] += 1
+        else:
+            verdict.doubts["unexplained"] += 1
+            verdict.violations.append(f"call {entry} of job {entry.job_id} came to be in doubt for no reason")
+    for fault in chaos.breaker.done:
+        if by_fault[id(fault)] > (most := _calls_in_flight(fault)):
+            verdict.violations.append(
+                f"{fault.kind} of {fault.victim or 'all'}: {by_fault[id(fault)]} calls in doubt, "
+                f"and {most} at most were in flight"
+            )
+    if verdict.calls >= ENOUGH_CALLS and verdict.doubtful > QUOTA:
+        verdict.violations.append(f"{verdict.doubtful:.1%} of the calls came to be in doubt")
+
+
+def _calls_in_flight(fault: Fault) -> int:
+    """So many at most when it struck: as many as whoever it struck has threads."""
+    is_one = CLASSES[fault.kind] == "process"
+    return SHAPE.concurrency if is_one else SHAPE.workers * SHAPE.concurrency + SHAPE.heavy
 
 
 Told = list[tuple[str, UUID | None, datetime]]
@@ -179,22 +202,24 @@ def _events_of_calls(jobs: list[UUID]) -> dict[tuple[UUID, str | None, str], Tol
     return found
 
 
-def _cause(chaos: Chaos, job: Job, entry: LedgerEntry, events: Told) -> str | None:
-    """A fault of the call itself, of the process that made it, or of the connection that it told of it."""
+def _fault_of_the_call(chaos: Chaos, job: Job, entry: LedgerEntry) -> object:
     order = str((job.input or {}).get("order"))
-    of_calls = (fault for plan in chaos.submitted.values() if plan.order == order for fault in plan.faults)
-    for call_fault in of_calls:
-        if call_fault["path"] == PATHS[entry.name]:
-            return f"call {call_fault['kind']}"
-    _, worker, called = next(event for event in events if event[0] == "tool_called")
-    _, _, unknown = next(event for event in events if event[0] == "tool_unknown")
+    faults = (fault for plan in chaos.submitted.values() if plan.order == order for fault in plan.faults)
+    return next((fault["kind"] for fault in faults if fault["path"] == PATHS[entry.name]), None)
+
+
+def _fault_around(faults: list[Fault], events: Told) -> Fault | None:
+    """One of the process that made the call, or else of the connections that it told of it."""
+    _, worker, called_at = next(event for event in events if event[0] == "tool_called")
+    _, _, unknown_at = next(event for event in events if event[0] == "tool_unknown")
+    called, unknown = called_at.timestamp(), unknown_at.timestamp()
     made_by = Worker.objects.filter(pk=worker or UUID(int=0)).values_list("pid", flat=True).first()
-    for fault in chaos.breaker.done:
-        if fault.began > unknown.timestamp() or (fault.ended or fault.began) < called.timestamp() - 2:
-            continue
-        if CLASSES[fault.kind] == "process" and fault.pid == made_by:
-            return str(fault.kind)
-    for fault in chaos.breaker.done:
-        if CLASSES[fault.kind] != "process" and called.timestamp() - 5 <= fault.began <= unknown.timestamp():
-            return str(fault.kind)
+    before = [fault for fault in faults if fault.began <= unknown]
+    for fault in before:
+        is_its = CLASSES[fault.kind] == "process" and fault.pid == made_by
+        if is_its and (fault.ended or fault.began) >= called - 2:
+            return fault
+    for fault in before:
+        if CLASSES[fault.kind] != "process" and fault.began >= called - 5:
+            return fault
     return None
