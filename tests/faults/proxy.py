@@ -117,7 +117,7 @@ class Proxy:
 
     def _do(self, what: Any) -> Any:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(what, self._loop)
-        return future.result(timeout=10)
+        return future.result(timeout=60)
 
     async def _listen(self) -> None:
         if self._listening is None:

@@ -248,7 +248,7 @@ def test_long_texts_are_read_in_linear_time(text: str) -> None:
     with contextlib.suppress(ExpressionInvalid):
         references(text)
 
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5  # a tenth of a second on an idle machine
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,10 @@ def test_long_texts_are_read_in_linear_time(text: str) -> None:
 )
 def test_macros_that_go_round_too_often_are_refused_before_they_begin(expression):
     assert expressions.value_of(expression, {"input": [1, 2, 3]}) is not None
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ExpressionFailed, match="go round"):
         expressions.value_of(expression, {"input": list(range(2000))})
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 5
 
 
 def test_texts_that_grow_too_long_are_not_joined():

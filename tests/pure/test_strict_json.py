@@ -25,6 +25,9 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 
+PATIENCE = 20
+"""Seconds of work; a second is what it takes, and what is not linear takes minutes."""
+
 
 @given(VALUES)
 def test_what_json_writes_is_read_back_as_it_was(value: Any) -> None:
@@ -79,7 +82,7 @@ def test_deep_nesting_costs_no_more_than_the_answer(levels: int, opening: str) -
     with pytest.raises(InvalidValue, match="nests deeper than 64 levels"):
         strict_json.loads(opening * levels, max_bytes=100_000_000)
 
-    assert time.thread_time() - began < 3
+    assert time.thread_time() - began < PATIENCE
 
 
 def test_brackets_in_texts_do_not_count() -> None:
@@ -97,7 +100,7 @@ def test_texts_without_an_end_are_refused_in_linear_time(text: str) -> None:
     with pytest.raises(InvalidValue):
         strict_json.loads(text)
 
-    assert time.thread_time() - began < 3
+    assert time.thread_time() - began < PATIENCE
 
 
 def test_size_is_counted_in_bytes() -> None:
@@ -159,4 +162,4 @@ def test_bad_values_are_refused_with_their_place(value: Any, path: str, reason: 
 
     assert refused.value.path == path
     assert reason in refused.value.reason
-    assert time.thread_time() - began < 3
+    assert time.thread_time() - began < PATIENCE

