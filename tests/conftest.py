@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from adapters.openai_chat import client as model_client
 from examples.local_service.http import Server
@@ -17,6 +18,18 @@ from runtime.stack.supervisor import Supervisor
 from tests import services
 
 pytest.register_assert_rewrite("tests.healthy")
+
+# What Hypothesis draws is the same each time, and a slow machine is no failure; `--hypothesis-profile=long` draws anew.
+settings.register_profile(
+    "push",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+settings.load_profile("push")
+settings.register_profile("long", derandomize=False, max_examples=10_000, stateful_step_count=40)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -195,9 +195,7 @@ header_values = st.recursive(
 )
 
 
-@hypothesis_settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=120)
 @given(
     step=hostile.filter(bool), data=st.dictionaries(st.text("abcXYZ_019", min_size=1), header_values, max_size=5),
     payload=hostile, log=hostile,
@@ -232,9 +230,7 @@ json_values = st.recursive(
 )
 
 
-@hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=60)
 @given(value=json_values)
 def test_a_payload_comes_back_from_the_database_with_the_commitment_it_went_in_with(job_to_write_to, value):
     with transaction.atomic():

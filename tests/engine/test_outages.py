@@ -140,6 +140,6 @@ def test_a_process_that_is_told_to_end_does_though_the_database_does_not_answer(
     monkeypatch.setattr(worker, "_beat", lambda **keys: silence.wait())
     monkeypatch.setattr(worker, "hand_back", lambda why: silence.wait())
     worker.drain()
-    assert ended.wait(10)
+    assert ended.wait(60)
     silence.set()
     worker.stop()

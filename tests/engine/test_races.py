@@ -240,6 +240,3 @@ def _silence(worker: Any) -> None:
             "UPDATE aetheris_worker SET heartbeat_at = heartbeat_at - interval '1 hour' WHERE id = %s",
             [worker.id],
         )
-
-
-pytestmark = pytest.mark.timeout(180)

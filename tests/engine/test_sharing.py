@@ -1,6 +1,5 @@
 """Threads of one worker send their turns together: one commit for many jobs, and each turn stands for itself."""
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -14,6 +13,7 @@ from runtime.execution import run_step
 from runtime.graph import Graph
 from runtime.incarnation import Incarnation
 from runtime.models import Job
+from runtime.stack.processes import wait_until
 from tests.engine.driving import calling, claim, doing, drive, step_of, submit, told
 
 pytestmark = pytest.mark.pg_slice
@@ -47,12 +47,7 @@ def closing(work: Callable[[], Any]) -> Any:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came to pass")
+    assert wait_until(condition, timeout=60, pause=0.005), "it never came to pass"
 
 
 class Meanwhile:
@@ -117,10 +112,10 @@ def test_a_job_that_somebody_holds_keeps_nobody_else_waiting(lanes, threads, wor
     with transaction.atomic():
         Job.objects.select_for_update().get(pk=held.job_id)
         waiting = threads(lambda: held.complete(1))
-        threads(lambda: free.complete(1)).result(timeout=10)
+        threads(lambda: free.complete(1)).result(timeout=60)
         assert step_of(free.job).status == "completed"
         assert not waiting.done()
-    waiting.result(timeout=10)
+    waiting.result(timeout=60)
     assert step_of(held.job).status == "completed"
 
 

@@ -1,7 +1,6 @@
 """Subjobs: an agent as a step of another. It begins once, its end is told once, and it ends with its parent."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from runtime.exceptions import InputInvalid, JobFinished, Permanent, StaleAttemp
 from runtime.graph import Graph, GraphInvalid
 from runtime.models import Job
 from runtime.ports import CrashPoint
+from runtime.stack.processes import wait_until
 from tests.agents_app.world import world
 from tests.engine.driving import crash_at, run_once, statuses, step_of, submit, told, why
 from tests.engine.driving import drive as drive_with
@@ -61,13 +61,13 @@ def waiting_parent(worker: Any, **keys: Any) -> tuple[Job, Job]:
 
 def until_blocked() -> None:
     """Somebody waits for a lock."""
+
+    def somebody_waits() -> bool:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
+
     with connection.cursor() as cursor:
-        for _ in range(2000):
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone()[0]:
-                return
-            time.sleep(0.002)
-    raise AssertionError("nobody waits")
+        assert wait_until(somebody_waits, timeout=60, pause=0.002), "nobody waits"
 
 
 def again(job: Job) -> Job:

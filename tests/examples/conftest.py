@@ -12,7 +12,7 @@ from examples.payments.service import PaymentService
 
 
 def client_of(service: Service) -> Iterator[httpx.Client]:
-    with Server(service) as server, httpx.Client(base_url=server.url, timeout=10, trust_env=False) as client:
+    with Server(service) as server, httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
         yield client
 
 

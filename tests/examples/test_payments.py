@@ -185,15 +185,15 @@ def test_a_fault_can_take_the_answer_away(payments: httpx.Client, fault: str, do
 
 def test_late_means_the_effect_is_there_before_the_answer(payments: httpx.Client) -> None:
     with ThreadPoolExecutor() as pool:
-        late = pool.submit(refund, payments, order="1001.late-0.3")
+        late = pool.submit(refund, payments, order="1001.late-2")
         started = monotonic()
-        while effects(payments, "1001.late-0.3") == 0:
-            assert monotonic() - started < 5
+        while effects(payments, "1001.late-2") == 0:
+            assert monotonic() - started < 60
         assert not late.done()
-        again = refund(payments, order="1001.late-0.3")
+        again = refund(payments, order="1001.late-2")
 
     assert again.json() == late.result().json()
-    assert effects(payments, "1001.late-0.3") == 1
+    assert effects(payments, "1001.late-2") == 1
 
 
 def test_faults_from_the_control_endpoint_hit_what_they_name_as_often_as_told(payments: httpx.Client) -> None:
@@ -253,7 +253,7 @@ def test_effects_and_keys_survive_kill_9(tmp_path: Path) -> None:
         assert payments.get("/effects").json()["total"] == 1
 
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
 
     assert [json.loads(line)["kind"] for line in file.read_text().splitlines()] == ["refund", "closed"]
 
@@ -301,7 +301,7 @@ def test_a_port_in_use_is_said_plainly(tmp_path: Path) -> None:
             cwd=REPOSITORY,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
         )
 
     assert second.returncode == 1

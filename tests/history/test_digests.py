@@ -5,7 +5,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import chain
@@ -24,7 +24,6 @@ def test_the_published_numbers(bits, text):
     assert digests.canonical(struct.unpack(">d", bytes.fromhex(bits))[0]) == text
 
 
-@settings(deadline=None)
 @given(trees(st.none() | st.booleans() | st.integers() | FLOATS | TEXTS, KEYS))
 def test_both_implementations_commit_to_the_same(value: Any):
     part = chain.Part("p", value, "AAAAAAAAAAAAAAAAAAAAAA")

@@ -47,7 +47,7 @@ def test_the_command_reads_a_file_without_anything_installed(real_history, tmp_p
         file = tmp_path / "history.jsonl"
         file.write_text("\n".join(map(json.dumps, records)))
         command = [sys.executable, "-S", "-m", "tests.history", str(file)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
 
     good = said(real_history)
     assert (good.returncode, good.stdout, good.stderr) == (0, "", "0 violations\n")

@@ -3,7 +3,7 @@
 `pytest tests/machines` runs the same slice each time; `--hypothesis-profile=long` draws anew, and much more.
 """
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from tests.engine.conftest import (  # noqa: F401 - the machines' own fixtures
     moving_clock,
@@ -12,14 +12,5 @@ from tests.engine.conftest import (  # noqa: F401 - the machines' own fixtures
     worker,
 )
 
-PUSH = settings(
-    max_examples=20,
-    stateful_step_count=12,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
-LONG = settings(PUSH, max_examples=10_000, stateful_step_count=40, derandomize=False)
-settings.register_profile("long", LONG)
+PUSH = settings(settings.get_profile("push"), max_examples=20, stateful_step_count=12)
+LONG = settings.get_profile("long")

@@ -71,7 +71,7 @@ def test_frozen_past_its_lease_while_the_submit_waits_for_its_answer(
     client: Client, witness: Witness
 ) -> None:
     order = client.new_order()
-    witness.answer_late(order, 4)
+    witness.answer_late(order, 8)
     job = client.submit("payout-second", order=order)
     client.until(lambda: witness.effects(job) == 1, "the witness to accept")
     frozen = client.child_of(job.steps.get(key="call"))

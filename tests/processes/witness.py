@@ -14,7 +14,7 @@ class Witness:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=5, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def effects(self, job: Job) -> int:
         """How many things happened in the name of a job."""

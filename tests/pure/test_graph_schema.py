@@ -152,7 +152,7 @@ VALUES += [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_both_say_the_same_of_a_graph_with_one_place_changed(draws: st.DataObject) -> None:
     graph = deepcopy(EVERY_KIND)
