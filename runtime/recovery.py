@@ -112,7 +112,9 @@ class Sweeper:
         except LeaseUnavailable:
             return 0, self._run_here(groups)
         # What waits for a full queue, or for a worker that is not there, does not hide the others.
-        open_ = {address for address, queue in served.items() if queue and depths[queue] < dispatch.FULL_QUEUE}
+        open_ = {
+            address for address, queue in served.items() if queue and depths[queue] < dispatch.FULL_QUEUE
+        }
         found = hinting.unclaimed(group for group in groups if group.address in open_)
         if found.wanted and not dispatch.hint(
             [(step_id, str(served[address])) for step_id, address in found.wanted]

@@ -43,6 +43,14 @@ class Client:
         self.jobs.append(job)
         return job
 
+    def submit_many(self, agent: str, count: int, **input: object) -> list[Job]:
+        """In one transaction."""
+        requests = [{"agent": agent, "input": {"order": self.new_order(), **input}} for _ in range(count)]
+        jobs = [job for job in Job.objects.submit_many(requests) if isinstance(job, Job)]
+        assert len(jobs) == count
+        self.jobs += jobs
+        return jobs
+
     def new_order(self) -> str:
         return uuid4().hex
 

@@ -23,8 +23,8 @@ INTERVENTIONS = (
 
 
 def begin(client: Client, *, seconds: float = 0.5, jobs: int = JOBS) -> list[Job]:
-    """Jobs that are under way: some of their steps have ended, most have not."""
-    errands = [client.submit("errand", seconds=seconds) for _ in range(jobs)]
+    """Jobs that are under way, all since the same moment: some of their steps have ended, most have not."""
+    errands = client.submit_many("errand", jobs, seconds=seconds)
     until_done(client, errands, 0.2)
     unfinished = Job.objects.filter(pk__in=[job.pk for job in errands]).unfinished()
     assert unfinished.count() > jobs / 2, "this is meant to be the middle"
