@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from django.db import InterfaceError, OperationalError
@@ -19,8 +19,12 @@ from runtime.turn import Turn, TurnAnswer, tell_after_commit
 
 logger = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 TOGETHER = 50
 """Turns in one transaction: each is a subtransaction, and of more than 64 PostgreSQL loses the cheap overview."""
+FIRST = 8
+"""Jobs in the first transaction of many: workers begin with them while the next ones are made."""
 MOVED_ON = ("AE001", "AE003")
 """Somebody was first, perhaps another sweeper."""
 RESULT_NEEDED = "AE004"
@@ -39,23 +43,29 @@ def commit(turns: Sequence[Turn]) -> int:
     return done
 
 
+def growing(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items, in parts of which each is a transaction's."""
+    begin, size = 0, FIRST
+    while begin < len(items):
+        yield items[begin : begin + size]
+        begin, size = begin + size, min(2 * size, TOGETHER)
+
+
 def answers(turns: Sequence[Turn]) -> list[TurnAnswer | AetherisError]:
-    """Commit turns that begin jobs: what each answered, or why it was refused."""
-    found: list[TurnAnswer | AetherisError] = []
-    for first in range(0, len(turns), TOGETHER):
-        some = turns[first : first + TOGETHER]
-        texts = list(_with_graphs_once(some))
-        try:
-            together = _call(texts)
-        except (OperationalError, InterfaceError) as lost:
-            together = [turn.recovered(lost) for turn in some]
-        tell_after_commit([answer for answer in together if "refused" not in answer])
-        # What was refused in company is sent alone, which says why.
-        found += [
-            _alone_or_why(turn) if "refused" in answer else answer
-            for turn, answer in zip(some, together, strict=True)
-        ]
-    return found
+    """Commit turns that begin jobs, in one transaction: what each answered, or why it was refused."""
+    texts = list(_with_graphs_once(turns))
+    if not texts:
+        return []
+    try:
+        together = _call(texts)
+    except (OperationalError, InterfaceError) as lost:
+        together = [turn.recovered(lost) for turn in turns]
+    tell_after_commit([answer for answer in together if "refused" not in answer])
+    # What was refused in company is sent alone, which says why.
+    return [
+        _alone_or_why(turn) if "refused" in answer else answer
+        for turn, answer in zip(turns, together, strict=True)
+    ]
 
 
 def _send(turns: Sequence[Turn]) -> list[TurnAnswer]:

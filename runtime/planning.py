@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from runtime import agents, backlog, batches, chain, code, queues
@@ -49,7 +50,6 @@ class Submission:
     turn: Turn
     digest: str
     """Tells one request from another under the same idempotency key."""
-    key: str
 
     def job(self, answer: TurnAnswer) -> Job:
         """The job that the answer speaks of. Raises `IdempotencyConflict`."""
@@ -72,22 +72,34 @@ def submit(agent: str | None, input: Any, **wanted: Any) -> Job:
 
 def submit_many(requests: Iterable[Mapping[str, Any]], **wanted: Any) -> list[Job | Refusal]:
     """See `Job.objects.submit_many`."""
+    wanted = {"agent": None, "input": None, **wanted}
+    complete = [{**wanted, **request} for request in requests]
+    shape = signature(prepared)
+    for request in complete:
+        shape.bind(**request)  # what is no request at all is refused before anything has begun
+    begun: dict[int, Job | Refusal] = {}
+    # In one order everywhere: of two transactions with the same keys none then waits for the other.
+    order = sorted(range(len(complete)), key=lambda place: str(complete[place].get("idempotency_key") or ""))
+    for places in batches.growing(order):
+        begun |= _begin_together({place: complete[place] for place in places})
+    return [begun[place] for place in range(len(complete))]
+
+
+def _begin_together(requests: Mapping[int, Mapping[str, Any]]) -> dict[int, Job | Refusal]:
     begun: dict[int, Job | Refusal] = {}
     submissions: dict[int, Submission] = {}
-    for place, request in enumerate(requests):
+    for place, request in requests.items():
         try:
-            submissions[place] = prepared(**{"agent": None, "input": None, **wanted, **request})
+            submissions[place] = prepared(**request)
         except (AetherisError, GraphInvalid) as refusal:
             begun[place] = refusal
-    # In one order everywhere: of two transactions with the same keys none then waits for the other.
-    places = sorted(submissions, key=lambda place: submissions[place].key)
-    answers = batches.answers([submissions[place].turn for place in places])
-    for place, answer in zip(places, answers, strict=True):
+    answers = batches.answers([submission.turn for submission in submissions.values()])
+    for (place, submission), answer in zip(submissions.items(), answers, strict=True):
         try:
-            begun[place] = answer if isinstance(answer, AetherisError) else submissions[place].job(answer)
+            begun[place] = answer if isinstance(answer, AetherisError) else submission.job(answer)
         except IdempotencyConflict as refusal:
             begun[place] = refusal
-    return [begun[place] for place in sorted(begun)]
+    return begun
 
 
 def prepared(
@@ -124,7 +136,7 @@ def prepared(
     columns = {**settings, "idempotency_key": idempotency_key, "deadline": _moment(deadline), "depth": depth}
     told = {"schedule": schedule} if schedule else None
     turn, digest = begin(request, input, columns, parent, on_parent_end, told)
-    return Submission(turn, digest, idempotency_key or "")
+    return Submission(turn, digest)
 
 
 def _check_room(queue: str, tenant: str, key: str | None) -> None:

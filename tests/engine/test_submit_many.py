@@ -65,22 +65,30 @@ def test_what_is_refused_takes_nothing_along():
     assert Job.objects.count() == 4
 
 
-def test_fifty_take_one_statement_and_a_graph_goes_once(monkeypatch):
-    texts: list[str] = []
+def test_many_take_few_statements_the_first_ones_soon_and_a_graph_goes_once_with_each(monkeypatch):
+    calls: list[list[str]] = []
     real = batches._call
 
     def call(some):
-        texts.extend(some)
-        return real(texts)
+        calls.append(list(some))
+        return real(calls[-1])
 
     monkeypatch.setattr(batches, "_call", call)
     monkeypatch.setattr(backlog, "check", lambda queue: None)  # it looks at most once a second
     with CaptureQueriesContext(connection) as queries:
-        Job.objects.submit_many({"agent": "echo", "input": n} for n in range(50))
-    assert len(queries) == 0, "beside the one that is prepared"
+        Job.objects.submit_many({"agent": "echo", "input": n} for n in range(120))
+    assert len(queries) == 0, "beside those that are prepared"
+    assert [len(texts) for texts in calls] == [8, 16, 32, 50, 14]
     digest = Job.objects.values_list("graph_digest", flat=True).distinct().get()
-    assert [f'"blobs":{{"{digest}"' in text for text in texts] == [True] + [False] * 49
+    for texts in calls:
+        assert [f'"blobs":{{"{digest}"' in text for text in texts] == [True] + [False] * (len(texts) - 1)
     assert Blob.objects.filter(digest=digest).count() == 1
+
+
+def test_what_is_no_request_is_refused_before_anything_begins():
+    with pytest.raises(TypeError, match="agnt"):
+        Job.objects.submit_many([*({"agent": "echo"} for _ in range(20)), {"agnt": "echo"}])
+    assert not Job.objects.exists()
 
 
 def test_workers_are_told_by_few_messages():
