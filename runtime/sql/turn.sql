@@ -267,6 +267,7 @@ DECLARE
   v_job uuid;
   chain aetheris_chain;
   now_at timestamptz;
+  v_at timestamptz;
   op jsonb;
   r record;
   w record;
@@ -357,14 +358,9 @@ BEGIN
   END IF;
 
   now_at := aetheris_now();
-  chain.job := job.id;
-  chain.tenant := job.tenant;
-  chain.log := turn ->> 'log';
-  chain.worker := (turn ->> 'worker')::uuid;
-  chain.seq := job.seq;
-  chain.head := job.head;
-  chain.at := greatest(now_at, job.last_event_at);  -- events never run backwards; deadlines go by the clock
-  chain.at_text := to_char(chain.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+  v_at := greatest(now_at, job.last_event_at);  -- events never run backwards; deadlines go by the clock
+  chain := ROW (job.id, job.tenant, turn ->> 'log', (turn ->> 'worker')::uuid, job.seq, job.head, v_at,
+    to_char(v_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
 
   -- steps and edges: of a submit, a plan or a spawn -----------------------------------------------------
   IF turn ? 'blobs' THEN
@@ -480,7 +476,7 @@ BEGIN
           hints = 0,
           finished_at = CASE WHEN v_to IN ('completed', 'failed', 'skipped', 'cancelled') THEN now_at END
         WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id
-          AND s.status = ANY (ARRAY(SELECT jsonb_array_elements_text(op -> 'from')))
+          AND op -> 'from' ? s.status
           AND (op ->> 'attempt' IS NULL OR s.attempt = (op ->> 'attempt')::int)
           AND (op ->> 'waiting_for' IS NULL OR s.waiting_for = op ->> 'waiting_for')
         RETURNING s.key, s.attempt, s.scope_id, v_to = 'completed' AND EXISTS (SELECT 1 FROM aetheris_ledger_entry l
