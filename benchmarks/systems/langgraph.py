@@ -111,4 +111,5 @@ def perform(order: Order, resumed: bool) -> int | None:
 
 
 def serve(number: int, ready: Callable[[], None]) -> None:
+    saver()  # one pool, before the threads would each make theirs
     handover.serve(perform, ready)
