@@ -593,7 +593,7 @@ BEGIN
           settled_at = CASE WHEN op ->> 'to' IN ('started', 'accepted') THEN NULL ELSE chain.at END
         WHERE l.job_id = job.id AND l.step_id = (op ->> 'step')::bigint AND l.call = op ->> 'call'
           AND l.generation = (op ->> 'generation')::int
-          AND l.state = ANY (ARRAY(SELECT jsonb_array_elements_text(op -> 'from')))
+          AND op -> 'from' ? l.state
           AND (op ->> 'attempt' IS NULL OR l.attempt = (op ->> 'attempt')::int);
       IF NOT FOUND THEN
         CONTINUE WHEN coalesce((op ->> 'optional')::boolean, false);
