@@ -26,6 +26,8 @@ END $$
 """
 HERE = "  now_at := aetheris_now();\n  chain.job := job.id;\n"
 """Where the gate has its job, and has done nothing yet."""
+AMONG = "ORDER BY greatest(hint_after, run_after, ready_at)"
+"""Steps that became ready in one turn come in the order of their places in the file, which is not the seed's."""
 
 Edit = Callable[[str], str]
 
@@ -43,9 +45,9 @@ def replacing(old: str, new: str) -> Edit:
 @contextmanager
 def gate(*edits: Edit) -> Iterator[None]:
     """The database of this connection has a gate in which turns may stand still, and which was edited so."""
-    real = [sql for name in ("turn.sql", "compensation.sql") for sql in statements(name)]
+    real = [sql for name in ("turn.sql", "compensation.sql", "take.sql") for sql in statements(name)]
     edited = list(real)
-    for edit in (replacing(HERE, "  PERFORM simulated_pause();\n" + HERE), *edits):
+    for edit in (replacing(HERE, "  PERFORM simulated_pause();\n" + HERE), replacing(AMONG, AMONG + ", id"), *edits):
         before, edited = edited, [edit(sql) for sql in edited]
         assert before != edited, f"there is nothing to replace in the gate: {edit.__name__}"
     _load([PAUSE, *(sql for sql, was in zip(edited, real, strict=True) if sql != was)])
