@@ -43,7 +43,7 @@ ORDER BY GREATEST(hint_after, run_after, ready_at) LIMIT %(limit)s
 NOTE = """
 WITH mine AS (SELECT id FROM aetheris_step WHERE id = ANY (%(ids)s) AND status = 'ready' FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE aetheris_step s SET hints = least(s.hints + 1, 30),
-  hint_after = aetheris_now() + make_interval(secs => least(%(base)s * power(2, s.hints + 1), %(cap)s))
+  hint_after = (SELECT aetheris_now()) + make_interval(secs => least(%(base)s * power(2, s.hints + 1), %(cap)s))
 FROM mine WHERE s.id = mine.id
 """
 

@@ -21,7 +21,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from runtime import backlog, blobs, clock, dispatch, leases, news, planning, ports, statements
+from runtime import backlog, blobs, clock, dispatch, hinting, leases, news, planning, ports, statements
 from runtime.conf import settings
 from runtime.exceptions import LeaseUnavailable
 from runtime.sql import statements as sql_of
@@ -159,6 +159,9 @@ def simulated(scheduler: Scheduler, broker: Broker, kept: Leases) -> Iterator[No
         patch.setattr(dispatch, "current_app", broker)
         patch.setattr(dispatch, "_producers", lambda *of: broker)
         patch.setattr(news, "tell", lambda job_id: None)
+        patch.setattr(
+            hinting, "DUE", hinting.DUE.replace("ready_at) LIMIT", "ready_at), id LIMIT")
+        )  # see `IN_ORDER`
         for name in ("extend", "release", "missing", "queue_depths"):
             patch.setattr(leases, name, getattr(kept, name))
         forget()
@@ -169,6 +172,7 @@ def forget() -> None:
     """What a process remembers of the seeds before."""
     for breaker in (dispatch.breaker, leases.breaker):
         breaker.reset()
+    dispatch.crowd = dispatch.Crowd()
     backlog.forget()
     blobs.send_again()
 

@@ -26,8 +26,16 @@ END $$
 """
 HERE = "  now_at := aetheris_now();\n  chain.job := job.id;\n"
 """Where the gate has its job, and has done nothing yet."""
-AMONG = "ORDER BY greatest(hint_after, run_after, ready_at)"
-"""Steps that became ready in one turn come in the order of their places in the file, which is not the seed's."""
+IN_ORDER = {
+    "ORDER BY greatest(hint_after, run_after, ready_at)": "ORDER BY greatest(hint_after, run_after, ready_at), id",
+    "array_to_string(s.queue || s.requires, '+')))": "array_to_string(s.queue || s.requires, '+')) ORDER BY s.id)",
+}
+"""Where rows come in the order of their places in the file, which is not the seed's but of those before it."""
+
+WAITING = """
+SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity a USING (pid)
+WHERE NOT granted AND a.datname = current_database() AND a.backend_type = 'client backend'
+"""
 
 Edit = Callable[[str], str]
 
@@ -47,7 +55,8 @@ def gate(*edits: Edit) -> Iterator[None]:
     """The database of this connection has a gate in which turns may stand still, and which was edited so."""
     real = [sql for name in ("turn.sql", "compensation.sql", "take.sql") for sql in statements(name)]
     edited = list(real)
-    for edit in (replacing(HERE, "  PERFORM simulated_pause();\n" + HERE), replacing(AMONG, AMONG + ", id"), *edits):
+    always = {HERE: "  PERFORM simulated_pause();\n" + HERE, **IN_ORDER}
+    for edit in (*(replacing(*each) for each in always.items()), *edits):
         before, edited = edited, [edit(sql) for sql in edited]
         assert before != edited, f"there is nothing to replace in the gate: {edit.__name__}"
     _load([PAUSE, *(sql for sql, was in zip(edited, real, strict=True) if sql != was)])
@@ -80,8 +89,8 @@ class Pauses:
         _ask("SELECT pg_advisory_unlock(%s)", place)
 
     def standing(self) -> int:
-        """How many connections wait for a lock."""
-        return _ask("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+        """How many connections of this database wait for a lock."""
+        return _ask(WAITING)
 
     @staticmethod
     def told(place: int) -> None:

@@ -1,31 +1,72 @@
-"""Many seeds in a row, and the one line that a run prints."""
+"""Seeds, one after another in one process or in several at once, and the one line that they come to."""
 
 from __future__ import annotations
 
+import gc
+import logging
+import multiprocessing
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
+from typing import TYPE_CHECKING
 
+import django
 from django.db import connection
-from django.test.utils import setup_databases, teardown_databases
 
 from runtime.ports import CrashPoint
-from tests.simulation.boundaries import simulated_clock
-from tests.simulation.inside import Edit, gate
-from tests.simulation.simulation import Found, Theatre, Weather, run
+
+if TYPE_CHECKING:
+    from tests.simulation.inside import Edit
+    from tests.simulation.simulation import Found, Weather
+
+
+@dataclass
+class Tally:
+    """What many seeds came to."""
+
+    seeds: int = 0
+    steps: int = 0
+    violations: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    points: Counter[str] = field(default_factory=Counter)
+    doubts: Counter[str] = field(default_factory=Counter)
+    _began: float = field(default_factory=time.perf_counter)
+
+    def add(self, found: Found) -> None:
+        self.seeds += 1
+        self.steps += found.steps
+        self.violations += len(found.violations)
+        self.faults += found.faults
+        self.points += found.points
+        self.doubts += found.doubts
+
+    @property
+    def never_hit(self) -> list[CrashPoint]:
+        return [point for point in CrashPoint if not self.points[point]]
+
+    def line(self) -> str:
+        seconds = time.perf_counter() - self._began
+        return (
+            f"{self.seeds} seeds in {seconds:.0f} s, {self.steps} steps; "
+            f"faults: {_told(self.faults)}; crash points never hit: {', '.join(self.never_hit) or 'none'}; "
+            f"violations: {self.violations}; in doubt: {_told(self.doubts)}"
+        )
 
 
 class Run:
     """Seeds, one after another, on the database of this thread's connection, whose gate may be edited."""
 
-    def __init__(self, *edits: Edit, weather: Weather = Weather()) -> None:  # noqa: B008 - a value
-        self.seeds = self.violations = self.steps = 0
-        self.faults: Counter[str] = Counter()
-        self.points: Counter[str] = Counter()
-        self.doubts: Counter[str] = Counter()
-        self._theatre, self._weather = Theatre(), weather
-        self._began = time.perf_counter()
+    def __init__(self, *edits: Edit, weather: Weather | None = None) -> None:
+        from tests.simulation.boundaries import simulated_clock
+        from tests.simulation.inside import gate
+        from tests.simulation.simulation import Theatre, Weather
+
+        self._theatre, self._weather = Theatre(), weather or Weather()
         self._stack = ExitStack()
         self._stack.callback(self._theatre.close)
         self._stack.enter_context(gate(*edits))
@@ -33,16 +74,11 @@ class Run:
 
     def seed(self, seed: int) -> Found:
         from tests.engine.conftest import empty_tables
+        from tests.simulation.simulation import run
 
         empty_tables()
-        found = run(seed, self._theatre, self._weather)
-        self.seeds += 1
-        self.steps += found.steps
-        self.violations += len(found.violations)
-        self.faults += found.faults
-        self.points += found.points
-        self.doubts += found.doubts
-        return found
+        _count_anew()
+        return run(seed, self._theatre, self._weather)
 
     def __enter__(self) -> Run:
         return self
@@ -50,18 +86,61 @@ class Run:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def line(self) -> str:
-        seconds = time.perf_counter() - self._began
-        missed = [point for point in CrashPoint if not self.points[point]]
-        return (
-            f"{self.seeds} seeds in {seconds:.0f} s, {self.steps} steps; "
-            f"faults: {_told(self.faults)}; crash points never hit: {', '.join(missed) or 'none'}; "
-            f"violations: {self.violations}; in doubt: {_told(self.doubts)}"
-        )
+
+def _count_anew() -> None:
+    """Ids are part of a schedule: of sets that hold them, the order."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval(c.oid, 1, false) FROM pg_class c WHERE c.relkind = 'S'")
 
 
 @contextmanager
-def test_database() -> Iterator[None]:
+def many(seeds: Iterable[int], processes: int, seconds: float) -> Iterator[Iterator[Found]]:
+    """What seeds come to that run in so many processes, each with a database of its own, in the order of their ends.
+
+    After `seconds` no more are begun.
+    """
+    fresh = multiprocessing.get_context("spawn")  # a fork would share connections
+    os.environ["PYTHONHASHSEED"] = "0"  # the order of sets is part of a schedule
+    with ProcessPoolExecutor(processes, fresh, initializer=_begin) as pool:
+        yield _each(pool, seeds, time.monotonic() + seconds)
+
+
+def _each(pool: ProcessPoolExecutor, seeds: Iterable[int], end: float) -> Iterator[Found]:
+    under_way = [pool.submit(_seed, seed) for seed in seeds]
+    for done in as_completed(under_way):
+        if done.cancelled():
+            continue
+        yield done.result()
+        if time.monotonic() > end:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+# In each of the processes
+
+_run: Run
+
+
+def _begin() -> None:
+    """A database and its run, until the process ends."""
+    global _run
+    django.setup()
+    logging.disable(logging.CRITICAL)  # what goes wrong in a simulation is meant to
+    stack = ExitStack()
+    stack.enter_context(test_database(f"simulation_{multiprocessing.current_process().name}"))
+    _run = stack.enter_context(Run())
+    Finalize(None, stack.close, exitpriority=1)
+    gc.freeze()  # what is here already is looked through no more
+
+
+def _seed(seed: int) -> Found:
+    return _run.seed(seed)
+
+
+@contextmanager
+def test_database(name: str) -> Iterator[None]:
+    from django.test.utils import setup_databases, teardown_databases
+
+    connection.settings_dict["TEST"]["NAME"] = name
     made = setup_databases(verbosity=0, interactive=False)
     try:
         yield

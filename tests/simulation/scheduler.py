@@ -229,13 +229,17 @@ class Scheduler:
                 if self._last in able and self.chance.random() < self.stays:
                     return self._last
                 return self.chance.choice(able)
-            wake = min(actor.wake for actor in alive if not actor.is_blocked or actor.stands)
+            coming = [actor.wake for actor in alive if actor.wake > self.now]
+            wake = min(coming, default=self.now)
             self.pass_time(max(0.001, wake - self.now))
         return None
 
     def _is_able(self, actor: Actor) -> bool:
-        if actor.is_blocked and not actor.stands:
+        waits = [each for each in self._out if each.is_blocked and not each.stands]
+        if actor in waits:
             return False
+        if waits and not actor.stands and actor.place.startswith("turn"):
+            return False  # which of two that wait PostgreSQL lets in first, no seed says
         return actor.wake <= self.now or actor.wants is not None and actor.wants()
 
     def _step(self, actor: Actor) -> None:
