@@ -129,7 +129,7 @@ class Workers:
             except Exception as error:
                 expected(error)
                 connection.close()
-            simulation.scheduler.sleep(simulation.chance.uniform(1, 6))
+            simulation.scheduler.sleep(simulation.chance.uniform(2, 9))
 
     def _started(self, actor: Actor, role: str) -> Process:
         simulation = self.simulation
