@@ -24,7 +24,7 @@ BEGIN
   END IF;
 END $$
 """
-HERE = "  now_at := aetheris_now();\n  chain.job := job.id;\n"
+HERE = "  now_at := aetheris_now();\n"
 """Where the gate has its job, and has done nothing yet."""
 IN_ORDER = {
     "ORDER BY greatest(hint_after, run_after, ready_at)": "ORDER BY greatest(hint_after, run_after, ready_at), id",

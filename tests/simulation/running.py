@@ -124,10 +124,10 @@ def _begin() -> None:
     """A database and its run, until the process ends."""
     global _run
     django.setup()
-    logging.disable(logging.CRITICAL)  # what goes wrong in a simulation is meant to
     stack = ExitStack()
     stack.enter_context(test_database(f"simulation_{multiprocessing.current_process().name}"))
     _run = stack.enter_context(Run())
+    logging.disable(logging.CRITICAL)  # what goes wrong in a simulation is meant to
     Finalize(None, stack.close, exitpriority=1)
     gc.freeze()  # what is here already is looked through no more
 
