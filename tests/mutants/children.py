@@ -57,5 +57,5 @@ def _tests(nodes: Sequence[str], output: Path, before: Callable[[], None]) -> in
         leases.client.cache_clear()
         teardown_test_environment()  # pytest sets it up again
         before()
-        quiet = ("-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--timeout=60")
+        quiet = ("-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--timeout=120")
         return int(pytest.main([*quiet, *nodes], plugins=[SameDatabase()]))
