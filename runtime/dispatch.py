@@ -85,15 +85,19 @@ def hint(released: Iterable[tuple[int, str]]) -> bool:
     by_queue: dict[str, list[int]] = defaultdict(list)
     for step_id, queue in released:
         by_queue[queue].append(step_id)
+    patience = settings().redis_timeout_seconds
     try:
         with _producers(os.getpid(), current_app.conf.broker_write_url).acquire(
-            block=True, timeout=settings().redis_timeout_seconds
+            block=True, timeout=patience
         ) as producer:
+            enough = time.monotonic() + patience
             for queue, ids in by_queue.items():
                 messages = min(len(ids), MOST_MESSAGES)
                 if crowd.has(queue, messages):
                     continue
                 for first in range(messages):
+                    if time.monotonic() > enough:
+                        return True  # a broker so slow has woken somebody, and the sweep sends the rest again
                     current_app.send_task(
                         RUN_STEPS,
                         args=[ids[first::messages]],

@@ -41,7 +41,7 @@ from runtime.outages import wait_out
 from runtime.outcomes import CancelJob, Completed, Expand, Failed, Later, Outcome, Retry, Waiting
 from runtime.ports import Crashed, CrashPoint, crash_point
 from runtime.states import StepStatus
-from runtime.turn import Turn, TurnAnswer
+from runtime.turn import Turn, TurnAnswer, tell_after_commit
 from tools import ToolArgumentsInvalid
 
 if TYPE_CHECKING:
@@ -105,16 +105,20 @@ class Run:
 def run_step(step_id: int, worker: Incarnation) -> int:
     """Claim a step, run it, and go on with the job, then with others, while that is fair. The number of steps run."""
     crash_point(CrashPoint.BEFORE_CLAIM)
-    answer = claim(step_id, worker.id, others=worker.others)
-    if answer is None:
+    claimed = claim(step_id, worker.id, others=worker.others)
+    if claimed is None:
         return 0
-    run: Run | None = Run.begin(answer)
+    run: Run | None = Run.begin(claimed)
+    answer: TurnAnswer | None = None
     give_back = time.monotonic() + settings().keep_job_seconds
     count = 0
     while run is not None:
         crash_point(CrashPoint.AFTER_CLAIM)
         try:
             with worker.holding(run.step) as told_to_cancel:
+                # A slow Redis takes its time for this: longer than a lease, if the step were not held by now.
+                _tell(answer)
+                answer = None
                 context, outcome = perform(run, told_to_cancel)
                 crash_point(CrashPoint.BEFORE_RECORD)
                 go_on = time.monotonic() < give_back and not worker.draining
@@ -138,7 +142,13 @@ def run_step(step_id: int, worker: Incarnation) -> int:
         crash_point(CrashPoint.AFTER_RECORD)
         count += 1
         run = run.go_on(answer)
+    _tell(answer)
     return count
+
+
+def _tell(answer: TurnAnswer | None) -> None:
+    if answer is not None:
+        tell_after_commit([answer])
 
 
 def perform(run: Run, bind: Callable[[Context], None]) -> tuple[Context, Outcome]:
@@ -220,7 +230,7 @@ def _in_doubt(doubt: CallInDoubt, step: Step) -> Outcome:
 
 
 def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *, go_on: bool) -> TurnAnswer:
-    """Write the outcome, and in the same transaction claim what follows."""
+    """Write the outcome, and in the same transaction claim what follows. Nobody is told of it yet."""
     turn = Turn(run.step.job_id, worker=worker.id)
     context.narrative.ride(turn)
     if context.fresh_effects:
@@ -233,7 +243,7 @@ def record(run: Run, context: Context, outcome: Outcome, worker: Incarnation, *,
     if go_on:
         _claim_following(turn, run, outcome, worker)
     try:
-        return turn.commit()
+        return turn.commit_silently()
     except StaleAttempt:
         _settle_alone(context)
         raise

@@ -354,12 +354,17 @@ class Turn:
 
     def commit(self) -> TurnAnswer:
         """Send the turn. Raises `StaleAttempt`, `JobNotFound` or `JobFinished`; then nothing has happened."""
+        answer = self.commit_silently()
+        tell_after_commit([answer])
+        return answer
+
+    def commit_silently(self) -> TurnAnswer:
+        """The same for one who has more urgent things to do than to tell others: `tell_after_commit` is left to it."""
         self.sealed()
         try:
             self.answer = self._send()
         except (OperationalError, InterfaceError) as lost:
             self.answer = self.recovered(lost)
-        tell_after_commit([self.answer])
         return self.answer
 
     def sealed(self) -> dict[str, Any]:

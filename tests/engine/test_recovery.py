@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.db import connection, transaction
 
 from runtime import dispatch, leases, recovery, tasks
+from runtime.execution import run_step
 from runtime.graph import Graph
 from runtime.incarnation import Incarnation
 from runtime.models import Job, Step, Worker
@@ -307,6 +309,34 @@ def test_a_hint_leaves_when_a_step_becomes_ready_and_its_transaction_commits():
 
 
 @pytest.mark.pg_slice
+def test_a_step_is_held_before_anybody_is_told_of_the_turn_that_claimed_it(worker, monkeypatch):
+    """To tell may take longer than a lease, and a claim that its worker does not list is rescued after one."""
+    graph = Graph()
+    first = graph.function("first", "add", one=1)
+    for name in ("left", "right"):
+        first >> graph.function(name, "add", one=1)
+    job = submit(graph)
+    told = []
+    monkeypatch.setattr("runtime.dispatch.hint", lambda steps: told.append((steps, worker.held_ids())))
+    run_step(step_of(job, "first").pk, worker)
+    left, right = step_of(job, "left"), step_of(job, "right")
+    assert told == [([(right.pk, "default")], [left.pk])]
+
+
+def test_a_broker_that_answers_slowly_is_told_of_as_much_as_there_is_time_for(settings, monkeypatch):
+    now, sent = [100.0], []
+
+    def send_task(name, args, **how):
+        sent.append(args[0])
+        now[0] += 0.4
+
+    monkeypatch.setattr(current_app, "send_task", send_task)
+    monkeypatch.setattr(dispatch, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    settings.AETHERIS = {**settings.AETHERIS, "REDIS_TIMEOUT_SECONDS": 1.0}
+    assert dispatch.hint([(step_id, "default") for step_id in range(50)])
+    assert len(sent) == 3
+
+
 def test_a_lost_hint_is_sent_again_after_growing_pauses(sweeper, clock):
     job = Job.objects.submit("echo")
     forget_hints()

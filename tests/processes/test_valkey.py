@@ -2,9 +2,13 @@
 
 import signal
 import time
+from datetime import timedelta
 
 import pytest
 
+from runtime import planning
+from runtime.conf import settings
+from runtime.graph import Graph
 from runtime.models import Job, Worker
 from runtime.stack.valkey import Valkey
 from runtime.states import JobStatus
@@ -15,6 +19,8 @@ from tests.processes.client import Client
 OFF_SECONDS = 60.0 if LONG else 20.0
 FROZEN_SECONDS = 8.0
 """Longer than a lease, and than every timeout."""
+WIDE = 30
+"""Steps that become ready together: so many messages."""
 
 
 def test_flushed_in_the_middle(client: Client) -> None:
@@ -41,6 +47,25 @@ def test_slow_all_the_time(client: Client, before_valkey: Proxy) -> None:
     jobs = load.begin(client, jobs=20)
     client.until_finished(*jobs)
     load.assert_untouched(client, jobs)
+
+
+def test_so_slow_that_to_tell_of_all_that_is_ready_would_take_longer_than_a_lease(
+    client: Client, before_valkey: Proxy
+) -> None:
+    graph = Graph()
+    first = graph.tool("first", "witness.pay", order="${input.order}")
+    for number in range(WIDE):
+        first >> graph.tool(f"one{number}", "witness.pay", order="${input.order}")
+    before_valkey.slow(0.2)  # in each direction
+    job = planning.submit(None, {"order": client.new_order()}, graph=graph.build())
+    client.jobs.append(job)
+    client.until_finished(job)
+    assert job.status == JobStatus.COMPLETED
+    assert not (found := client.events([job], *load.INTERVENTIONS)), f"somebody intervened: {found}"
+    assert client.witness.effects(job) == client.witness.requests(job) == WIDE + 1
+    called = dict(job.events.filter(type="tool_called").values_list("step", "at"))
+    held_up = [at - client.claimed_at(job, str(step), 1) for step, at in called.items()]
+    assert max(held_up) < timedelta(seconds=settings().lease_seconds)
 
 
 def test_frozen_in_the_middle(client: Client) -> None:
