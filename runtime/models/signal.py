@@ -113,7 +113,7 @@ class Wait(models.Model):
         indexes = (
             models.Index(fields=("job", "id"), name="aetheris_wait_job"),
             models.Index(
-                fields=("job", "name"), name="aetheris_wait_open", condition=Q(closed_at__isnull=True)
+                fields=("job", "name", "id"), name="aetheris_wait_open", condition=Q(closed_at__isnull=True)
             ),
             models.Index(
                 fields=("deadline_at",), name="aetheris_wait_due", condition=Q(closed_at__isnull=True)

@@ -104,8 +104,8 @@ BEGIN
   IF p_with_job THEN
     v := v || (SELECT jsonb_build_object('job', jsonb_build_object('id', j.id, 'tenant', j.tenant, 'agent', j.agent,
         'agent_version', j.agent_version, 'code', j.code, 'input', j.input, 'result_template', j.result_template),
-        'results', (SELECT coalesce(jsonb_object_agg(u.key, u.result), '{}') FROM aetheris_step u
-          WHERE u.job_id = j.id AND u.key IN (SELECT value FROM jsonb_each_text(v -> 'refs'))))
+        'results', (SELECT coalesce(jsonb_object_agg(u.key, u.result), '{}') FROM jsonb_each_text(v -> 'refs') AS ref
+          CROSS JOIN LATERAL (SELECT key, result FROM aetheris_step WHERE job_id = j.id AND key = ref.value LIMIT 1) u))
       FROM aetheris_job j WHERE j.id = (v ->> 'job_id')::uuid);
   END IF;
   IF v ->> 'scope_id' IS NOT NULL THEN
@@ -259,7 +259,9 @@ END $$;
 
 -- statement
 -- Plans are made once for each connection, whatever the values: custom ones would be made five times over first. One
--- made while a table is small must still be good when it has grown, so that they go by indexes from the beginning.
+-- made while a table is small must still be good when it has grown, so that they go by indexes from the beginning. And
+-- by the right ones: while tables are small any index looks as good. So where a row is looked up by its id, the rest is
+-- asked with IS NOT DISTINCT FROM, for which no index can be taken.
 CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb, waits boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -295,7 +297,7 @@ DECLARE
   d_running int := 0;
   d_waiting int := 0;
   d_unfinished int := 0;
-  bind boolean := false;
+  bind text[] := '{}';  -- names by which signals and waits may find each other now
   claim jsonb := turn -> 'claim';
   claimed bigint;
   held_queues text[];
@@ -337,7 +339,7 @@ BEGIN
     END IF;
   ELSIF turn ? 'step' THEN
     -- A hint names a step only. A step that is not ready any more costs one read and no lock.
-    SELECT s.job_id INTO r FROM aetheris_step s WHERE s.id = (turn ->> 'step')::bigint AND s.status = 'ready';
+    SELECT s.job_id INTO r FROM aetheris_step s WHERE s.id = (turn ->> 'step')::bigint AND s.status IS NOT DISTINCT FROM 'ready';
     IF NOT FOUND THEN
       RETURN jsonb_build_object('claimed', NULL, 'taken', CASE WHEN claim ? 'others' THEN aetheris_take(turn) END);
     END IF;
@@ -453,7 +455,7 @@ BEGIN
       v_old := CASE WHEN jsonb_array_length(op -> 'from') = 1 AND v_to <> 'ready' THEN op -> 'from' ->> 0 END;
       v_stopping := false;
       IF v_old IS NULL THEN
-        SELECT s.status, s.scope_id INTO v_old, v_scope FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
+        SELECT s.status, s.scope_id INTO v_old, v_scope FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id IS NOT DISTINCT FROM job.id;
         v_stopping := v_to = 'ready' AND EXISTS (SELECT 1 FROM aetheris_scope c WHERE c.id = v_scope AND c.stopping);
       END IF;
       IF v_stopping THEN
@@ -475,7 +477,7 @@ BEGIN
           hint_after = NULL,
           hints = 0,
           finished_at = CASE WHEN v_to IN ('completed', 'failed', 'skipped', 'cancelled') THEN now_at END
-        WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id
+        WHERE s.id = (op ->> 'step')::bigint AND s.job_id IS NOT DISTINCT FROM job.id
           AND op -> 'from' ? s.status
           AND (op ->> 'attempt' IS NULL OR s.attempt = (op ->> 'attempt')::int)
           AND (op ->> 'waiting_for' IS NULL OR s.waiting_for = op ->> 'waiting_for')
@@ -485,7 +487,7 @@ BEGIN
       IF NOT FOUND THEN
         CONTINUE WHEN coalesce((op ->> 'optional')::boolean, false);
         SELECT s.status, s.key, s.attempt INTO v_old, v_key, v_attempt FROM aetheris_step s
-          WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id;
+          WHERE s.id = (op ->> 'step')::bigint AND s.job_id IS NOT DISTINCT FROM job.id;
         RAISE EXCEPTION 'step % is % in attempt %, not % in attempt %', coalesce(v_key, op ->> 'step'), v_old, v_attempt,
           op ->> 'from', coalesce(op ->> 'attempt', 'any') USING ERRCODE = 'AE001';
       END IF;
@@ -514,7 +516,9 @@ BEGIN
             coalesce(op -> 'wait' -> 'approvers', '{}'),
             coalesce((op -> 'wait' ->> 'until')::timestamptz, now_at + make_interval(secs => (op -> 'wait' ->> 'timeout')::float8)),
             now_at, '');
-        bind := bind OR NOT v_stopping;
+        IF NOT v_stopping THEN
+          bind := bind || (op -> 'wait' ->> 'name');
+        END IF;
         IF op -> 'wait' ->> 'kind' IN ('unknown', 'call') AND NOT EXISTS (SELECT 1 FROM aetheris_ledger_entry WHERE job_id = job.id
             AND state = CASE op -> 'wait' ->> 'kind' WHEN 'call' THEN 'accepted' ELSE 'unknown' END
             AND call || '#' || generation = op -> 'wait' ->> 'name'
@@ -554,7 +558,7 @@ BEGIN
 
     WHEN 'intend' THEN
       -- The fence first: an intent is a decision of the current attempt.
-      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
+      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id IS NOT DISTINCT FROM job.id AND s.status IS NOT DISTINCT FROM 'running'
         AND s.attempt = (op ->> 'attempt')::int;
       IF NOT FOUND THEN
         RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'attempt' USING ERRCODE = 'AE001';
@@ -569,7 +573,7 @@ BEGIN
       -- Guarded by the entry's own starter, not by the step's fence: late truth is welcome. To start a call
       -- again is a decision, though, and takes the fence.
       IF op ? 'fence' THEN
-        PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
+        PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id IS NOT DISTINCT FROM job.id AND s.status IS NOT DISTINCT FROM 'running'
           AND s.attempt = (op ->> 'new_attempt')::int;
         IF NOT FOUND THEN
           RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'new_attempt' USING ERRCODE = 'AE001';
@@ -615,7 +619,7 @@ BEGIN
 
     WHEN 'effects' THEN
       -- The fence here too: a lost attempt must not record values that the one after it did not draw.
-      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id = job.id AND s.status = 'running'
+      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint AND s.job_id IS NOT DISTINCT FROM job.id AND s.status IS NOT DISTINCT FROM 'running'
         AND s.attempt = (op ->> 'attempt')::int;
       IF NOT FOUND THEN
         RAISE EXCEPTION 'step % is not running in attempt %', op ->> 'key', op ->> 'attempt' USING ERRCODE = 'AE001';
@@ -629,8 +633,8 @@ BEGIN
 
     WHEN 'signal' THEN
       v_bool := job.status IN ('completed', 'failed', 'cancelled') OR job.ending_as IS NOT NULL
-        OR op ? 'wait' AND NOT EXISTS (SELECT 1 FROM aetheris_wait wt WHERE wt.id = (op ->> 'wait')::bigint
-          AND wt.closed_at IS NULL AND (wt.deadline_at IS NULL OR wt.deadline_at > now_at));
+        OR op ? 'wait' AND NOT coalesce((SELECT wt.closed_at IS NULL AND (wt.deadline_at IS NULL OR wt.deadline_at > now_at)
+          FROM aetheris_wait wt WHERE wt.id = (op ->> 'wait')::bigint), false);
       INSERT INTO aetheris_signal (tenant, job_id, name, dedup_id, payload, sender, received_at, state)
         VALUES (job.tenant, job.id, op ->> 'name', op ->> 'dedup_id', op -> 'parts' -> 'signal' -> 'value', coalesce(op ->> 'sender', ''),
                 now_at, CASE WHEN v_bool THEN 'refused' ELSE 'buffered' END)
@@ -639,7 +643,7 @@ BEGIN
         SELECT jsonb_build_object('signal', id, 'duplicate', true, 'state', state, 'name', name, 'payload', payload) INTO v_json
           FROM aetheris_signal WHERE job_id = job.id AND dedup_id = op ->> 'dedup_id';
         answers := answers || v_json;
-        bind := bind OR v_json ->> 'state' = 'buffered';  -- a repetition finds a wait that was missed
+        bind := bind || (v_json ->> 'name');  -- a repetition finds a wait that was missed
       ELSIF v_bool THEN
         answers := answers || jsonb_build_object('signal', v_id, 'duplicate', false, 'state', 'refused');
       ELSE
@@ -647,7 +651,7 @@ BEGIN
           ARRAY(SELECT decode(value, 'hex') FROM jsonb_array_elements_text(op -> 'causes')), op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
         UPDATE aetheris_signal SET digest = chain.head WHERE id = v_id;
         answers := answers || jsonb_build_object('signal', v_id, 'duplicate', false, 'state', 'buffered');
-        bind := true;
+        bind := bind || (op ->> 'name');
       END IF;
 
     WHEN 'job' THEN
@@ -718,15 +722,18 @@ BEGIN
       released := released || v_id;
     END IF;
   END LOOP;
-  WHILE bind AND job.ending_as IS NULL LOOP
-    SELECT wt.id, wt.step_id, wt.step_key, wt.attempt, wt.for_call, sg.id AS signal_id, sg.payload, sg.digest INTO w
-      FROM aetheris_wait wt
-      CROSS JOIN LATERAL (SELECT id, payload, digest FROM aetheris_signal
-        WHERE job_id = job.id AND name = wt.name AND state = 'buffered' ORDER BY id LIMIT 1) sg
-      WHERE wt.job_id = job.id AND wt.closed_at IS NULL AND wt.kind IN ('signal', 'approval', 'subjob')
-        AND (wt.deadline_at IS NULL OR wt.deadline_at > now_at)
-      ORDER BY wt.id LIMIT 1;
-    EXIT WHEN NOT FOUND;
+  WHILE cardinality(bind) > 0 AND job.ending_as IS NULL LOOP
+    SELECT wt.*, sg.id AS signal_id, sg.payload, sg.digest INTO w
+      FROM (SELECT id, name, payload, digest FROM aetheris_signal
+        WHERE job_id = job.id AND name = bind[1] AND state = 'buffered' ORDER BY id LIMIT 1) sg
+      CROSS JOIN LATERAL (SELECT id, step_id, step_key, attempt, for_call FROM aetheris_wait
+        WHERE job_id = job.id AND name = sg.name AND closed_at IS NULL AND kind IN ('signal', 'approval', 'subjob')
+          AND (deadline_at IS NULL OR deadline_at > now_at)
+        ORDER BY id LIMIT 1) wt;
+    IF NOT FOUND THEN
+      bind := bind[2:];
+      CONTINUE;
+    END IF;
     UPDATE aetheris_signal SET state = 'consumed', consumed_by_id = w.step_id, consumed_at = now_at WHERE id = w.signal_id;
     UPDATE aetheris_wait SET closed_at = now_at, outcome = 'signalled', signal_id = w.signal_id WHERE id = w.id;
     UPDATE aetheris_step SET status = 'ready', ready_at = now_at, run_after = NULL, waiting_for = '', hint_after = NULL, hints = 0,
@@ -961,7 +968,7 @@ BEGIN
     WHILE claimed IS NULL AND claim IS NOT NULL LOOP
       UPDATE aetheris_step SET status = 'running', attempt = attempt + 1, worker_id = chain.worker, claimed_at = now_at,
           claim_token = (claim ->> 'token')::uuid, deadline_at = now_at + make_interval(secs => timeout), run_after = NULL
-        WHERE id = v_id AND job_id = job.id AND status = 'ready' AND (run_after IS NULL OR run_after <= now_at)
+        WHERE id = v_id AND job_id IS NOT DISTINCT FROM job.id AND status IS NOT DISTINCT FROM 'ready' AND (run_after IS NULL OR run_after <= now_at)
           AND ((claim ->> 'only')::boolean OR claim -> 'queues' ? queue) AND (held_queues IS NULL OR queue <> ALL (held_queues))
           AND (requires = '{}' OR requires <@ (SELECT k.capabilities FROM aetheris_worker k WHERE k.id = chain.worker))
         RETURNING id, key, attempt, causes INTO claimed, v_key, v_attempt, v_causes;

@@ -38,7 +38,7 @@ GATE = [
     Mutant(
         "a claim takes what is claimed already",
         "sql/turn.sql",
-        "AND status = 'ready' AND (run_after IS NULL",
+        "AND status IS NOT DISTINCT FROM 'ready' AND (run_after IS NULL",
         "AND (run_after IS NULL",
         "races::test_two_workers_claim_one_step_and_one_wins_in_200_of_200",
     ),
@@ -59,8 +59,8 @@ GATE = [
     Mutant(
         "a claim comes before its time",
         "sql/turn.sql",
-        "WHERE id = v_id AND job_id = job.id AND status = 'ready' AND (run_after IS NULL OR run_after <= now_at)",
-        "WHERE id = v_id AND job_id = job.id AND status = 'ready'",
+        "WHERE id = v_id AND job_id IS NOT DISTINCT FROM job.id AND status IS NOT DISTINCT FROM 'ready' AND (run_after IS NULL OR run_after <= now_at)",
+        "WHERE id = v_id AND job_id IS NOT DISTINCT FROM job.id AND status IS NOT DISTINCT FROM 'ready'",
         "steps::test_a_hint_before_its_time_claims_nothing",
     ),
     Mutant(
@@ -264,7 +264,7 @@ LEDGER = [
         "sql/turn.sql",
         "-- The fence first: an intent is a decision of the current attempt.\n"
         "      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint"
-        " AND s.job_id = job.id AND s.status = 'running'\n"
+        " AND s.job_id IS NOT DISTINCT FROM job.id AND s.status IS NOT DISTINCT FROM 'running'\n"
         "        AND s.attempt = (op ->> 'attempt')::int;",
         "PERFORM 1;",
         "ledger::test_an_attempt_that_lost_its_step_begins_no_call",
@@ -274,7 +274,7 @@ LEDGER = [
         "sql/turn.sql",
         "did not draw.\n"
         "      PERFORM 1 FROM aetheris_step s WHERE s.id = (op ->> 'step')::bigint"
-        " AND s.job_id = job.id AND s.status = 'running'\n"
+        " AND s.job_id IS NOT DISTINCT FROM job.id AND s.status IS NOT DISTINCT FROM 'running'\n"
         "        AND s.attempt = (op ->> 'attempt')::int;",
         "did not draw.\n      PERFORM 1;",
         "steps::test_values_of_an_attempt_that_lost_its_step_are_not_recorded",
@@ -470,14 +470,14 @@ SIGNALS = [
     Mutant(
         "a wait does not look into the inbox",
         "sql/turn.sql",
-        "bind := bind OR NOT v_stopping;",
-        "",
+        "bind := bind || (op -> 'wait' ->> 'name');",
+        "NULL;",
         "signals::test_a_signal_before_its_wait_is_kept_and_acts_when_the_wait_is_entered",
     ),
     Mutant(
         "a signal does not look for a wait",
         "sql/turn.sql",
-        "        bind := true;\n      END IF;",
+        "        bind := bind || (op ->> 'name');\n      END IF;",
         "      END IF;",
         "signals::test_a_signal_wakes_the_wait_of_its_name_and_is_its_result",
     ),
@@ -506,8 +506,8 @@ SIGNALS = [
     Mutant(
         "a signal overtakes the deadline of its wait",
         "sql/turn.sql",
-        "        AND (wt.deadline_at IS NULL OR wt.deadline_at > now_at)\n      ORDER BY wt.id LIMIT 1;",
-        "      ORDER BY wt.id LIMIT 1;",
+        "          AND (deadline_at IS NULL OR deadline_at > now_at)\n        ORDER BY id LIMIT 1) wt;",
+        "        ORDER BY id LIMIT 1) wt;",
         "signals::test_a_signal_after_the_deadline_and_before_the_sweep_does_not_overtake_it",
     ),
     Mutant(

@@ -1,0 +1,138 @@
+"""A turn reads the rows that it is about, however many others there are, though its plans are older than they."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from django.db import connection, transaction
+
+from runtime.execution import run_step
+from runtime.graph import Graph
+from runtime.models import Job, Step
+from runtime.outcomes import Waiting
+from tests.engine.driving import StillWorker, claim, drive, entry_of, step_of, submit
+
+pytestmark = pytest.mark.pg_slice
+
+READY, PARKED = 2000, 200
+FEW = 60
+
+
+def beside(ready: int, parked: int) -> Graph:
+    """A line, a call and a wait beside so many steps that are ready and so many that wait."""
+    graph = Graph()
+    first = graph.function("first", "say")
+    first >> graph.function("second", "say") >> graph.function("third", "say")
+    graph.tool("call", "charge", amount=1)
+    graph.wait("wait", signal="go")
+    graph.function("it", "say")
+    for number in range(ready):
+        graph.function(f"ready{number}", "say")
+    for number in range(parked):
+        graph.wait(f"parked{number}", signal=f"never{number}")
+    return graph
+
+
+@dataclass
+class Crowd:
+    job: Job
+    worker: StillWorker
+
+    def step(self, key: str) -> Step:
+        return step_of(self.job, key)
+
+    def claimed(self, key: str) -> Step:
+        return claim(self.job, self.worker, key)
+
+    def ready_again(self, key: str) -> Step:
+        self.claimed(key).retry({"type": "E"})
+        return self.step(key)
+
+
+@pytest.fixture
+def crowd(worker: StillWorker) -> Crowd:
+    """Plans are made while the tables are empty: so does a worker that is started with them."""
+    connection.close()
+    small = submit(beside(1, 1))
+    drive(small, worker)
+    small.signal("go")
+    drive(small, worker)
+    small.cancel()
+    crowd = Crowd(submit(beside(READY, PARKED)), worker)
+    for step in crowd.job.steps.filter(key__startswith="parked"):
+        step.claim(worker.id)
+        park(step)
+    return crowd
+
+
+def park(step: Step) -> None:
+    with step.turn(worker=step.worker_id) as turn:
+        turn.park(step, Waiting(kind="signal", name="never"))
+
+
+@contextmanager
+def few_rows_read() -> Iterator[None]:
+    with transaction.atomic():
+        before = _rows_read()
+        yield
+        read = _rows_read() - before
+    assert read <= FEW
+
+
+def _rows_read() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+            " WHERE relname LIKE 'aetheris_%%'"
+        )
+        return int(cursor.fetchone()[0])
+
+
+Prepare = Callable[[Crowd], Step]
+TURNS: dict[str, tuple[Prepare, Callable[[Crowd, Step], object]]] = {
+    "claim": (lambda crowd: crowd.step("it"), lambda crowd, step: step.claim(crowd.worker.id)),
+    "complete": (lambda crowd: crowd.claimed("it"), lambda crowd, step: step.complete(1)),
+    "complete, with a step that follows": (
+        lambda crowd: crowd.claimed("first"),
+        lambda crowd, step: step.complete(1),
+    ),
+    "retry": (lambda crowd: crowd.claimed("it"), lambda crowd, step: step.retry({"type": "E"})),
+    "claim again": (lambda crowd: crowd.ready_again("it"), lambda crowd, step: step.claim(crowd.worker.id)),
+    "park": (lambda crowd: crowd.claimed("it"), lambda crowd, step: park(step)),
+    "rescue": (lambda crowd: crowd.claimed("it"), lambda crowd, step: step.rescue()),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_turn_reads_few_rows(crowd: Crowd, turn: str) -> None:
+    prepare, take = TURNS[turn]
+    step = prepare(crowd)
+    events = crowd.job.events.count()
+    with few_rows_read():
+        take(crowd, step)
+    assert crowd.job.events.count() > events
+
+
+WAKING: dict[str, Callable[[Crowd], object]] = {
+    "signal": lambda crowd: crowd.job.signal("never"),
+    "time out": lambda crowd: crowd.step("parked0").waits.get(closed_at=None).time_out(),
+}
+
+
+@pytest.mark.parametrize("wake", WAKING)
+def test_waking_reads_few_rows(crowd: Crowd, wake: str) -> None:
+    """Open waits are found by partial indexes, which the planner weighs anew after each ANALYZE, by autovacuum too."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE aetheris_wait")
+    with few_rows_read():
+        WAKING[wake](crowd)
+    assert crowd.job.steps.get(key="parked0").status == "ready"
+
+
+def test_a_call_reads_few_rows(crowd: Crowd) -> None:
+    step = crowd.step("call")
+    crowd.worker.drain()  # it goes on with nothing else
+    with few_rows_read():
+        run_step(step.pk, crowd.worker)
+    assert entry_of(crowd.job, "call").state == "committed"
