@@ -57,7 +57,7 @@ def check(
         trail = run("spin", *flags, "-t", "-p", f"{model}.pml") if "wrote" in told else ""
         return Checked(
             int(float(_found(r"([\d.e+]+) states, stored", told) or 0)),
-            float(_found(r"elapsed time ([\d.]+)", told) or 0),
+            float(_found(r"elapsed time ([\d.e+]+)", told) or 0),
             error,
             _readable(trail),
         )
