@@ -1,7 +1,6 @@
 """One ground for all runs."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pytest_django.plugin import DjangoDbBlocker
@@ -25,10 +24,3 @@ def ground(django_db_blocker: DjangoDbBlocker) -> Iterator[Ground]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for verdict in verdicts:
         terminalreporter.write_line(str(verdict))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.timeout(600))

@@ -262,7 +262,6 @@ def three(outside) -> Iterator[Threads]:
     threads.close()
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "graph", [lambda: calling("payout", amount=5), undoing], ids=["left as it is", "undone"]
 )

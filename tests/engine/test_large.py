@@ -95,7 +95,6 @@ def test_a_fan_of_2_000_joins_once(worker):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_fan_of_10_000_joins_once(worker):
     job = submit(fan(10_000))
     run_through(job, worker)
@@ -103,7 +102,6 @@ def test_a_fan_of_10_000_joins_once(worker):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("keys", [{}, {"max_parallel": 10}], ids=["all at once", "ten at once"])
 def test_a_map_over_10_000_items_answers_them_in_order(keys, worker):
     job = submit(mapping(**keys), list(range(10_000)))
@@ -164,7 +162,6 @@ def test_a_kill_during_the_payment_of_one_item_leaves_that_one_to_a_person(model
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_10_000_timers_that_are_due_at_once_all_fire_once(worker, clock):
     inner = Graph()
     inner.timer("t", "1h")

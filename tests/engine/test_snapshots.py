@@ -91,7 +91,6 @@ def took(question, before=lambda: None):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_state_of_a_long_job_is_read_in_a_fraction_of_the_time(drive):
     """Prints what docs/replay.md tells."""
     graph = Graph()

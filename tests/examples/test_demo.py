@@ -40,7 +40,6 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in plain.items() if name not in left_out}
 
 
-@pytest.mark.timeout(600)
 def test_the_demo_holds_what_it_promises_and_ends(checkout: Path):
     arguments = [sys.executable, "manage.py", "demo", "--once", "--jobs", "5", "--port", "0"]
     with open(checkout / "demo.log", "w+") as log:

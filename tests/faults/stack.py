@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from celery import current_app
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.db import connections
 
 from aetheris_project import addresses
 from runtime import leases, news
+from runtime.conf import Settings
 from runtime.conf import settings as runtime_settings
 from runtime.stack.clean import clean
 from runtime.stack.places import DATABASE, DATABASE_USER, Places
@@ -54,22 +56,23 @@ def proxied(places: Places, shape: Shape, environment: Mapping[str, str]) -> Ite
 def client_of(places: Places) -> Iterator[None]:
     """In here, the database and the broker of this process are those of a stack."""
     database = settings.DATABASES["default"]
-    kept, kept_redis = dict(database), str(settings.AETHERIS["REDIS_URL"])
+    kept, kept_ours = dict(database), dict(settings.AETHERIS)
     connections.close_all()
     database |= addresses.database(places.database_url) | {"OPTIONS": kept["OPTIONS"]}
-    _use_redis(places.redis_url)
+    patience = Settings().redis_timeout_seconds
+    _use({**kept_ours, "REDIS_URL": places.redis_url, "REDIS_TIMEOUT_SECONDS": patience})
     try:
         yield
     finally:
         connections.close_all()
         database.clear()
         database |= kept
-        _use_redis(kept_redis)
+        _use(kept_ours)
 
 
-def _use_redis(url: str) -> None:
-    settings.AETHERIS["REDIS_URL"] = url
+def _use(ours: Mapping[str, Any]) -> None:
+    settings.AETHERIS = dict(ours)
     runtime_settings.cache_clear()
     leases.client.cache_clear()
     news.teller.cache_clear()
-    current_app.conf["broker_url"] = addresses.broker(url)
+    current_app.conf["broker_url"] = addresses.broker(ours["REDIS_URL"])

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from statistics import median
 
 import pytest
@@ -123,11 +122,3 @@ def pytest_runtest_makereport(
     if outcome.failed and client is not None:
         outcome.sections += report(client)
     return outcome
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Outages take their time."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.timeout(600))

@@ -13,8 +13,6 @@ from tests.simulation.running import Run
 MOST = 60
 """Seeds within which it is noticed."""
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
 def test_without_a_guard_the_simulation_reports_violations(

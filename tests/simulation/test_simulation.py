@@ -20,8 +20,6 @@ SEEDS = int(os.environ.get("AETHERIS_SEEDS", "1000"))
 SECONDS = 200.0
 """After which no more seeds are begun."""
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def test_a_seed_is_a_schedule_whatever_ran_before_it(run: Run) -> None:
     first, other, again = run.seed(7), run.seed(8), run.seed(7)

@@ -15,8 +15,8 @@ PAUSE = 2.0
 MIB = 1024 * 1024
 MAY_GROW = {"MiB": 24.0, "descriptors": 8.0, "connections": 6.0}
 """From the second quarter of a run, when everything is warm, to its last."""
-FEWEST = 60
-"""Samples that say something of growth: threads open what they need when they first need it, in a minute or so."""
+FEWEST = 150
+"""Samples that say something of growth: threads open what they need when they first need it, in the first minutes."""
 
 
 @dataclass
