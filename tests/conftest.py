@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from adapters.openai_chat import client as model_client
 from examples.local_service.http import Server
 from examples.model.service import ModelService
+from runtime import live
 from runtime.stack.places import Places
 from runtime.stack.processes import wait_until
 from runtime.stack.programs import Shape
@@ -79,6 +80,7 @@ def stack(running_stack: Supervisor) -> Iterator[Supervisor]:
 def model(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     """The scripted model, on a real socket; the runtime asks it, the test tells it what to say."""
     monkeypatch.setattr(model_client._local, "pid", None, raising=False)  # it knows an earlier test's address
+    monkeypatch.setattr(live, "_writer", live._reader)  # which is patient
     with Server(ModelService()) as server, httpx.Client(base_url=server.url, trust_env=False) as client:
         url = f"{server.url}/v1"
         settings.AETHERIS = {**settings.AETHERIS, "MODEL_BASE_URL": url, "MODEL_NAME": "scripted-1"}

@@ -18,8 +18,9 @@ MOST = 3
 
 
 @pytest.fixture(autouse=True)
-def a_small_queue(settings: Any) -> Iterator[None]:
+def a_small_queue(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.AETHERIS = {**settings.AETHERIS, "MAX_READY_STEPS": MOST}
+    monkeypatch.setattr(backlog, "LOOK_SECONDS", 3600.0)
     backlog.forget()
     yield
     backlog.forget()
@@ -78,9 +79,8 @@ def test_without_a_limit_nobody_is_refused(settings):
     Job.objects.submit("echo", 5)
 
 
-def test_a_rush_of_submits_looks_once(monkeypatch):
+def test_a_rush_of_submits_looks_once():
     """What it costs where nothing is too much."""
-    monkeypatch.setattr(backlog, "LOOK_SECONDS", 3600.0)
     submit(doing(lambda context: 1))
     with CaptureQueriesContext(connection) as asked:
         for _ in range(20):
