@@ -82,7 +82,9 @@ def test_a_chain_of_10_000_steps_runs_and_its_last_thousand_cost_what_the_first_
         print("\nms of CPU for each step, by thousands:", *(f"{cost:.2f}" for cost in costs))
     assert each_step_ran_once(job)
     assert len(costs) == 10
-    assert min(costs[-3:]) < 1.5 * min(costs[:3])
+    assert min(costs[-3:]) < 2 * min(costs[:3]), (
+        "whoever looks at all steps before it costs ten times as much"
+    )
     assert state_at(job).status == "completed"
 
 
