@@ -55,10 +55,12 @@ def crowd(worker: StillWorker) -> Crowd:
     """Plans are made while the tables are empty: so does a worker that is started with them."""
     connection.close()
     small = submit(beside(1, 1))
+    worker.others = ("realtime", "default")
     drive(small, worker)
     small.signal("go")
     drive(small, worker)
     small.cancel()
+    worker.others = ()
     crowd = Crowd(submit(beside(READY, PARKED)), worker)
     for step in crowd.job.steps.filter(key__startswith="parked"):
         step.claim(worker.id)
@@ -128,6 +130,15 @@ def test_waking_reads_few_rows(crowd: Crowd, wake: str) -> None:
     with few_rows_read():
         WAKING[wake](crowd)
     assert crowd.job.steps.get(key="parked0").status == "ready"
+
+
+def test_going_on_with_another_job_reads_few_rows(crowd: Crowd) -> None:
+    step = claim(submit(beside(0, 0)), crowd.worker)
+    queues = ("realtime", "default")
+    with few_rows_read(), step.turn(worker=crowd.worker.id) as turn:
+        turn.complete(step, 1)
+        turn.claim(queues=(), others=queues)
+    assert turn.answer["taken"]["claimed"]
 
 
 def test_a_call_reads_few_rows(crowd: Crowd) -> None:
