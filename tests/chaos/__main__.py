@@ -1,4 +1,4 @@
-"""Process chaos with a seed, or with --redis the storms in which Redis is nothing. One line a run; 1 on violations."""
+"""Process chaos with a seed; with --redis the storms in which Redis is nothing. One line a run; 1 on violations."""
 
 import argparse
 import os
@@ -15,6 +15,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--faults", type=int, help="a quarter of the jobs unless given")
     parser.add_argument("--redis", action="store_true", help="each storm with so many jobs")
+    parser.add_argument(
+        "--recovery", type=int, metavar="KILLS", help="kill so many workers, one after another"
+    )
     options = parser.parse_args(arguments)
     places = Places(instance="chaos")
     os.environ |= {"DATABASE_URL": places.database_url, "REDIS_URL": places.redis_url}
@@ -25,12 +28,15 @@ def main(arguments: list[str]) -> int:
 
 
 def run(places: Places, options: argparse.Namespace) -> int:
+    from tests.chaos import recovery
     from tests.chaos.ground import ground  # these need Django
     from tests.chaos.run import Chaos
     from tests.chaos.storms import STORMS, Storm
 
     broken = False
     with ground(places) as found:
+        if options.recovery:
+            return int(not recovery.measure(found, options.recovery))
         history = places.local / "history.jsonl"
         faults = options.jobs // 4 if options.faults is None else options.faults
         runs = (
