@@ -18,6 +18,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--recovery", type=int, metavar="KILLS", help="kill so many workers, one after another"
     )
+    parser.add_argument("--guard-off", metavar="GUARD", help="the trial of one guard, without it")
     options = parser.parse_args(arguments)
     places = Places(instance="chaos")
     os.environ |= {"DATABASE_URL": places.database_url, "REDIS_URL": places.redis_url}
@@ -28,12 +29,19 @@ def main(arguments: list[str]) -> int:
 
 
 def run(places: Places, options: argparse.Namespace) -> int:
-    from tests.chaos import recovery
+    from tests.chaos import recovery, trials
     from tests.chaos.ground import ground  # these need Django
     from tests.chaos.run import Chaos
     from tests.chaos.storms import STORMS, Storm
 
     broken = False
+    if options.guard_off:
+        with ground(places, trials.APP, **{trials.GUARD_OFF: options.guard_off}) as found:
+            verdict = trials.run(
+                found, places.local / "history.jsonl", options.guard_off, seed=options.seed, is_off=True
+            )
+            print(*verdict.violations, verdict, sep="\n", flush=True)
+            return int(not verdict.violations)
     with ground(places) as found:
         if options.recovery:
             return int(not recovery.measure(found, options.recovery))

@@ -28,21 +28,21 @@ class Ground(Proxied):
 
 
 @contextmanager
-def ground(places: Places) -> Iterator[Ground]:
-    """Running, with this process as a client of it."""
+def ground(places: Places, *apps: str, **environment: str) -> Iterator[Ground]:
+    """Running, with this process as a client of it. The processes have these apps and this environment as well."""
+    told = {"AETHERIS_APPS": ",".join(["tests.processes.outside", *apps]), **environment}
     with (
         TemporaryDirectory() as world,
-        _ground(places, PaymentService(Path(world) / "effects.jsonl")) as ground,
+        _ground(places, PaymentService(Path(world) / "effects.jsonl"), told) as ground,
     ):
         yield ground
 
 
 @contextmanager
-def _ground(places: Places, payments: PaymentService) -> Iterator[Ground]:
+def _ground(places: Places, payments: PaymentService, told: dict[str, str]) -> Iterator[Ground]:
     with Server(payments) as server:
         witness = Witness(server.url)
-        environment = {"AETHERIS_APPS": "tests.processes.outside", "WITNESS_URL": server.url}
-        with proxied(places, SHAPE, environment) as found:
+        with proxied(places, SHAPE, {**told, "WITNESS_URL": server.url}) as found:
             payments.payouts = Payouts(f"{found.stack.url}/api/v1/webhooks/witness", tools.WEBHOOK_SECRET)
             found.stack.say = lambda line: None  # that things end and are started again is the point
             found.stack.wait_ready(everything=True)

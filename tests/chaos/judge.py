@@ -82,6 +82,7 @@ def of(chaos: Chaos, left: int, seconds: float) -> Verdict:
     verdict.violations += chaos.people.failed[:5]
     verdict.violations += [f"{f.code} {f.job_id}: {f.message}" for f in doctor.examine(list(jobs))]
     verdict.violations += _wrong_ends(chaos, jobs)
+    verdict.violations += _robbed(list(jobs), verdict.faults)
     with chaos.history.open("w") as file:
         export(file, known(chaos))
     with chaos.history.open() as lines:
@@ -104,6 +105,13 @@ def _wrong_ends(chaos: Chaos, jobs: dict[UUID, Job]) -> Iterator[str]:
             yield f"job {job_id} was acknowledged and is gone"
         elif job.is_finished and job.status != wanted:
             yield f"job {job.pk} ({plan.shape}) is {job.status}: {job.error}"
+
+
+def _robbed(jobs: list[UUID], faults: Counter[Kind]) -> Iterator[str]:
+    """Where nothing worse befell anybody than to be told to end, nothing is lost by it."""
+    if faults.keys() <= {Kind.TERMINATE_WORKER}:
+        for event in Event.objects.filter(job__in=jobs, type="step_rescued"):
+            yield f"step {event.step} of job {event.job_id} was rescued, and no worker had been lost"
 
 
 def known(chaos: Chaos) -> Known:

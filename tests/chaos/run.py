@@ -42,7 +42,10 @@ class Chaos:
         self.breaker = Breaker(ground, seed)
         self.people = People(ground.payments)
         self.submitted: dict[UUID, Plan] = {}
-        self._plans = plans(seed)
+        self.plans = plans(seed)
+        self.kinds = kinds(seed)
+        self.patience = PATIENCE
+        self.gap = GAP
         self._chance = random.Random(f"pace {seed}")
 
     def run(self) -> Verdict:
@@ -63,10 +66,10 @@ class Chaos:
 
     def _break_things(self) -> None:
         """For each fault its share of the jobs, so that none finds an idle stack."""
-        for number, kind in enumerate(islice(kinds(self.seed), self.faults), 1):
+        for number, kind in enumerate(islice(self.kinds, self.faults), 1):
             self._submit_until(self.jobs * number // self.faults)
             self.breaker.strike(kind)
-            self._wait(self._chance.uniform(*GAP))
+            self._wait(self._chance.uniform(*self.gap))
         self._submit_until(self.jobs)
 
     def _submit_until(self, wanted: int) -> None:
@@ -74,7 +77,7 @@ class Chaos:
             if self._open() >= OPEN_AT_MOST:
                 self._wait(0.2)
                 continue
-            plan = next(self._plans)
+            plan = next(self.plans)
             for fault in plan.faults:
                 self.ground.witness.go_wrong(**fault)
             job = insisting(lambda plan=plan: self._submit(plan))  # type: ignore[misc]
@@ -87,7 +90,7 @@ class Chaos:
     def _settle(self) -> int:
         """Until every job has ended; how many have not."""
         self._wait(QUIET_SECONDS)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self.patience
         while (left := self._open()) and time.monotonic() < until:
             for entry in insisting(lambda: list(self._in_doubt())):
                 insisting(lambda entry=entry: people.decide(entry, self.ground.payments))  # type: ignore[misc]

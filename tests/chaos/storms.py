@@ -38,7 +38,7 @@ class Storm(Chaos):
         super().__init__(ground, history, seed=seed, jobs=jobs)
         self.name = name
         self._weather = STORMS[name]
-        self._plans = plans(seed, with_faults=False)
+        self.plans = plans(seed, with_faults=False)
         self._next = time.monotonic()
 
     def _live_through_it(self) -> int:

@@ -6,12 +6,12 @@ if it was told to. So locks are met as they are in production, where two turns o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import connection
 
-from runtime.sql import statements
+from tests.guards import Edit, edited, load, replacing
 
 PAUSE = """
 CREATE OR REPLACE FUNCTION simulated_pause() RETURNS void LANGUAGE plpgsql AS $$
@@ -37,40 +37,15 @@ SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity a USING (pid)
 WHERE NOT granted AND a.datname = current_database() AND a.backend_type = 'client backend'
 """
 
-Edit = Callable[[str], str]
-
-
-def replacing(old: str, new: str) -> Edit:
-    """An edit of SQL. What is to be replaced has to be there, as often as it is."""
-
-    def edit(sql: str) -> str:
-        return sql.replace(old, new)
-
-    edit.__name__ = old
-    return edit
-
 
 @contextmanager
 def gate(*edits: Edit) -> Iterator[None]:
     """The database of this connection has a gate in which turns may stand still, and which was edited so."""
-    real = [sql for name in ("turn.sql", "compensation.sql", "take.sql") for sql in statements(name)]
-    edited = list(real)
     always = {HERE: "  PERFORM simulated_pause();\n" + HERE, **IN_ORDER}
-    for edit in (*(replacing(*each) for each in always.items()), *edits):
-        before, edited = edited, [edit(sql) for sql in edited]
-        assert before != edited, f"there is nothing to replace in the gate: {edit.__name__}"
-    _load([PAUSE, *(sql for sql, was in zip(edited, real, strict=True) if sql != was)])
-    try:
+    load([PAUSE])
+    with edited(*(replacing(*each) for each in always.items()), *edits):
         yield
-    finally:
-        _load([was for sql, was in zip(edited, real, strict=True) if sql != was])
-        _load(["DROP FUNCTION simulated_pause"])
-
-
-def _load(sql: list[str]) -> None:
-    with connection.cursor() as cursor:
-        for statement in sql:
-            cursor.execute(statement)
+    load(["DROP FUNCTION simulated_pause"])
 
 
 class Pauses:

@@ -21,7 +21,7 @@ from django.db import connection
 from runtime.ports import CrashPoint
 
 if TYPE_CHECKING:
-    from tests.simulation.inside import Edit
+    from tests.guards import Edit
     from tests.simulation.simulation import Found, Weather
 
 

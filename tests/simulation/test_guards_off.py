@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.guards import GUARDS, Guard
+from tests.guards import GUARDS, Guard
+from tests.simulation.guards import WEATHER
 from tests.simulation.running import Run
 
 MOST = 60
@@ -20,7 +21,7 @@ def test_without_a_guard_the_simulation_reports_violations(
 ) -> None:
     guard.patch(monkeypatch)
     logging.disable(logging.CRITICAL)
-    with Run(*guard.edits, weather=guard.weather) as run:
+    with Run(*guard.edits, weather=WEATHER[guard.name]) as run:
         found = next((found for seed in range(1, MOST + 1) if (found := run.seed(seed)).violations), None)
     assert found is not None, f"{MOST} seeds without the {guard.name}, and nothing was noticed"
     with capsys.disabled():

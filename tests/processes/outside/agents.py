@@ -36,6 +36,14 @@ def call_inside(context: Context, tool: str, order: str) -> Any:
     return context.tool(tool, order=order)
 
 
+@step
+def call_then_work(context: Context, tool: str, order: str, seconds: float) -> Any:
+    """Whoever dies at the work has made the call."""
+    answer = context.tool(tool, order=order)
+    context.wait(seconds)
+    return answer
+
+
 def _called_first(tool: str) -> None:
     @agent(f"{tool}-first")
     def first() -> Graph:
