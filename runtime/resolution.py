@@ -28,8 +28,16 @@ OF_COMPENSATION: tuple[Verdict, ...] = ("undone", "again", "abandon")
 VERDICTS: tuple[Verdict, ...] = tuple(dict.fromkeys((*SETTLED, *OF_COMPENSATION)))
 
 
-def resolve(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, result: Any = None) -> None:
-    """Say what became of one call, and wake the step that waits for it.
+def resolve(
+    entry: LedgerEntry,
+    verdict: Verdict,
+    *,
+    by: str,
+    why: str,
+    result: Any = None,
+    attempt: int | None = None,
+) -> None:
+    """Say what became of one call, as `entry` was read, and wake the step that waits for it.
 
     Of a call in doubt: `happened`, the step goes on with `result`; `absent`, it did not happen, so it is called,
     with the same key; `abandon`, it is neither known nor called, and the step fails.
@@ -37,12 +45,19 @@ def resolve(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, result: 
     Of a call that is to be undone: `undone`, somebody did it by hand; `again`, it is tried once more; `abandon`, it
     stays as it is. The last two where its compensation was refused and waits for a person.
 
+    `attempt` is whose call was looked at, where the entry was read again since. What is said of one call says nothing
+    of one that was made after it.
+
     Raises `InputInvalid` for a bad verdict or a missing reason, `StaleAttempt` when there is nothing to decide.
     """
     if verdict not in VERDICTS:
         raise InputInvalid("verdict", f"must be one of {', '.join(VERDICTS)}, not {verdict!r}")
     check_text(why.strip(), "why", 2000)
     check(result, "result")
+    if attempt not in (None, entry.attempt):
+        raise StaleAttempt(
+            f"call {entry.call!r} of job {entry.job_id} was made again since: by attempt {entry.attempt}, not {attempt}"
+        )
     if entry.state == EntryState.COMMITTED and entry.undone_by is not None and verdict in OF_COMPENSATION:
         _resolve_compensation(entry, entry.undone_by, verdict, by=by, why=why)
     elif entry.state == EntryState.UNKNOWN and verdict in SETTLED:
@@ -66,7 +81,7 @@ def _resolve_doubt(entry: LedgerEntry, verdict: Verdict, *, by: str, why: str, r
             compensations.named(entry),
             SETTLED[verdict],
             "tool_reconciled",
-            attempt=None,
+            attempt=entry.attempt,
             allowed_from=[EntryState.UNKNOWN],
             source="manual",
             by=by,

@@ -136,6 +136,12 @@ class ResolveRequest(serializers.Serializer):  # type: ignore[type-arg]
     result = AnyJSON(
         required=False, default=None, allow_null=True, help_text="With `happened`: what the call answered."
     )
+    attempt = serializers.IntegerField(
+        required=False,
+        default=None,
+        allow_null=True,
+        help_text="The `attempt` of the entry that was looked at: 409 if the call was made again since.",
+    )
 
 
 # What goes out

@@ -626,6 +626,36 @@ def test_an_answer_about_a_call_says_nothing_of_one_that_was_made_since(worker, 
     assert (entry_of(job).state, step_of(job).status, len(outside.effects())) == ("unknown", "waiting", 1)
 
 
+@pytest.mark.parametrize("is_read_again", [False, True])
+def test_what_a_person_says_of_a_call_says_nothing_of_one_that_was_made_since(worker, outside, is_read_again):
+    outside.after["charge"] += [TimeoutError(), TimeoutError()]
+    job = submit(calling("charge"))
+    run_once(job, worker)
+    looked_at = entry_of(job)
+    resolution.resolve(entry_of(job), "absent", by="user:1", why="not in the list")
+    assert run_once(job, worker).waiting_for == DOUBT
+
+    late, seen = (entry_of(job), looked_at.attempt) if is_read_again else (looked_at, None)
+    with pytest.raises(StaleAttempt):
+        resolution.resolve(late, "absent", by="user:2", why="not in the list", attempt=seen)
+    assert (entry_of(job).state, step_of(job).status, len(outside.effects())) == ("unknown", "waiting", 2)
+
+
+def test_a_step_that_waits_for_one_call_is_not_woken_by_what_is_said_of_another(worker, outside):
+    def function(context: Any) -> None:
+        for name, arguments in (("charge", {}), ("notify", {"to": "ada"})):
+            with contextlib.suppress(CallInDoubt):
+                context.tool(name, **arguments)
+
+    outside.after["charge"].append(TimeoutError())
+    outside.after["notify"].append(TimeoutError())
+    job = submit(doing(function))
+    run_once(job, worker)
+    resolution.resolve(job.ledger.get(call="notify"), "happened", by="user:1", why="found it")
+    assert step_of(job).waiting_for == DOUBT
+    assert not job.events.filter(type="step_resumed").exists()
+
+
 def test_a_repeat_that_is_refused_says_nothing_of_the_call_before_it(worker, outside, lose):
     job = submit(calling("notify"))
     crashed(job, worker, CrashPoint.AFTER_CALL)

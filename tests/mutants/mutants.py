@@ -22,6 +22,20 @@ GATE = [
         "gate::test_a_finished_step_ends_only_once",
     ),
     Mutant(
+        "a wake does not look at what the step waits for",
+        "sql/turn.sql",
+        "AND (op ->> 'waiting_for' IS NULL OR s.waiting_for = op ->> 'waiting_for')",
+        "",
+        "ledger::test_a_step_that_waits_for_one_call_is_not_woken_by_what_is_said_of_another",
+    ),
+    Mutant(
+        "what a person says of a call goes for one that was made since",
+        "resolution.py",
+        "attempt=entry.attempt,",
+        "attempt=None,",
+        "ledger::test_what_a_person_says_of_a_call_says_nothing_of_one_that_was_made_since",
+    ),
+    Mutant(
         "a stale move is passed over and the rest of its turn happens",
         "sql/turn.sql",
         "RAISE EXCEPTION 'step % is % in attempt %, not % in attempt %'",

@@ -21,6 +21,8 @@ LATER = pytest.mark.skipif(not LONG, reason="the same in another guise; runs wit
     ("agent", "point", "lost", "requests"),
     [
         # Nothing is known of the call yet: whatever the tool declares, it is made.
+        ("pay-first", CrashPoint.AFTER_CLAIM, "call", 1),
+        ("notify-inside", CrashPoint.AFTER_CLAIM, "call", 1),
         ("notify-first", CrashPoint.BEFORE_INTENT, "call", 1),
         ("pay-second", CrashPoint.AFTER_INTENT, "call", 1),
         ("notify_verified-second", CrashPoint.AFTER_INTENT, "call", 1),
@@ -29,8 +31,11 @@ LATER = pytest.mark.skipif(not LONG, reason="the same in another guise; runs wit
         ("pay-second", CrashPoint.AFTER_CALL, "call", 2),
         ("notify_verified-second", CrashPoint.AFTER_CALL, "call", 1),
         pytest.param("pay_verified-second", CrashPoint.AFTER_CALL, "call", 1, marks=LATER),
+        ("pay-inside", CrashPoint.AFTER_CALL, "call", 2),
+        ("notify_verified-inside", CrashPoint.AFTER_CALL, "call", 1),
         # The answer is recorded: not even the tool that may be called only once is in doubt.
         ("notify-inside", CrashPoint.AFTER_SETTLE, "call", 1),
+        ("notify-inside", CrashPoint.BEFORE_RECORD, "call", 1),
         # The step is recorded too, and the next one was claimed with it.
         ("notify-first", CrashPoint.AFTER_RECORD, "end", 1),
     ],

@@ -367,7 +367,10 @@ def test_what_is_in_doubt_is_listed_and_resolved(api, job_of, go_on):
     )
     assert fields(document) == ["why"]
     told = {"verdict": "happened", "why": "the bank says so", "result": {"charged": 5}}
-    assert operator.post(f"ledger/{entry['id']}/resolve", told).json()["state"] == "committed"
+    other = told | {"attempt": entry["attempt"] + 1}
+    problem(operator.post(f"ledger/{entry['id']}/resolve", other), 409, "stale")
+    seen = told | {"attempt": entry["attempt"]}
+    assert operator.post(f"ledger/{entry['id']}/resolve", seen).json()["state"] == "committed"
     problem(operator.post(f"ledger/{entry['id']}/resolve", told), 409, "stale")
     assert go_on(job).result == {"charged": 5}
     assert len(world.effects("charge")) == 1

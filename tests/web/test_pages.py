@@ -376,6 +376,23 @@ def test_what_is_in_doubt_is_settled_on_the_page(browser_of, job_of, go_on):
     assert browser_of("viewer").post(address, told).status_code == 403
 
 
+def test_a_page_that_was_opened_before_the_call_was_made_again_settles_nothing(browser_of, job_of, go_on):
+    world.after["charge"] += [TimeoutError("no answer"), TimeoutError("no answer")]
+    job = job_of("charge", {"amount": 5})
+    operator = browser_of("operator")
+    page = operator.get(page_of(job)).content.decode()
+    address = found(r'action="([^"]*/resolve/[^"]*)"', page)
+    told = {
+        "attempt": found(r'name="attempt" value="(\d+)"', page),
+        "verdict": "absent",
+        "why": "not in the list",
+    }
+    assert "Settled: charge" in text_of(operator.post(address, told, follow=True))
+    go_on(job)
+    assert operator.post(address, told).status_code == 422
+    assert go_on(job).status == "waiting" and len(world.effects("charge")) == 2
+
+
 def test_a_compensation_that_was_refused_is_decided_on_the_page(browser_of, job_of, go_on):
     world.before["release"].append(Refused("too late"))
     graph = Graph(compensate="on_failure")

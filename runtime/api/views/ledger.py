@@ -59,7 +59,14 @@ class Resolve(View):
         require(request, "runtime.operate_job")
         asked = checked(serializers.ResolveRequest, request)
         by = permissions.principal(request.user)
-        resolution.resolve(entry, asked["verdict"], by=by, why=asked["why"], result=asked["result"])
+        resolution.resolve(
+            entry,
+            asked["verdict"],
+            by=by,
+            why=asked["why"],
+            result=asked["result"],
+            attempt=asked["attempt"],
+        )
         return Response(
             serializers.EntryDetail(
                 entry, context={"payloads": permissions.sees_payloads(request.user, entry.job)}
