@@ -88,7 +88,7 @@ GUARDS = (
     Guard(
         "inbox",
         "a step that begins to wait does not look at what has come before",
-        (replacing("        bind := bind OR NOT v_stopping;\n", ""),),
+        (replacing("bind := bind || (op -> 'wait' ->> 'name');", "NULL;"),),
     ),
     Guard(
         "sweep",
