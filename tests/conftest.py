@@ -69,7 +69,7 @@ def stack(running_stack: Supervisor) -> Iterator[Supervisor]:
     """The running stack, whole at the beginning of each test whatever the one before did to it."""
     # What the test before killed is down for a moment, until the supervisor has started it again.
     assert wait_until(lambda: all(child.alive for child in running_stack.children.values()), timeout=60)
-    running_stack.wait_ready(everything=True)
+    running_stack.wait_ready(300, everything=True)
     yield running_stack
     for child in running_stack.children.values():
         if child.alive:

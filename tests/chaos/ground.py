@@ -45,7 +45,7 @@ def _ground(places: Places, payments: PaymentService, told: dict[str, str]) -> I
         with proxied(places, SHAPE, {**told, "WITNESS_URL": server.url}) as found:
             payments.payouts = Payouts(f"{found.stack.url}/api/v1/webhooks/witness", tools.WEBHOOK_SECRET)
             found.stack.say = lambda line: None  # that things end and are started again is the point
-            found.stack.wait_ready(everything=True)
+            found.stack.wait_ready(300, everything=True)
             logging.getLogger("httpx").setLevel(logging.WARNING)
             with client_of(places):
                 yield Ground(found.stack, found.before_postgres, found.before_valkey, payments, witness)

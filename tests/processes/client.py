@@ -142,7 +142,7 @@ class Client:
         # A worker that was killed a few times is started more and more slowly; here it was no fault of its own.
         self.stack._delays.clear()
         names = [*NEEDED, *more]
-        self.until(lambda: all(map(self._runs, names)), f"{', '.join(names)} to run")
+        self.until(lambda: all(map(self._runs, names)), f"{', '.join(names)} to run", 300)
 
     def _runs(self, name: str) -> bool:
         child = self.stack.children.get(name)

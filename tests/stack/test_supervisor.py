@@ -40,7 +40,7 @@ def test_the_whole_stack_serves_and_every_process_comes_back(stack: Supervisor) 
         stack.children[name].kill()
 
     assert wait_until(lambda: all(stack.restarts.get(name) for name in killed), timeout=120)
-    stack.wait_ready(everything=True)
+    stack.wait_ready(300, everything=True)
     assert urllib.request.urlopen(f"{stack.url}/healthz", timeout=60).status == 200
 
 

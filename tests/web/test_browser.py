@@ -62,7 +62,7 @@ def running_stack(password: str) -> Iterator[Supervisor]:
         shape = Shape(port=0, workers=1, heavy=0, beat=False)
         supervisor = Supervisor(places, shape, extra_environment=told, use_given_servers=False)
         with supervisor:
-            supervisor.wait_ready(everything=True)
+            supervisor.wait_ready(300, everything=True)
             supervisor.manage("createsuperuser", "--noinput", "--username=grace", "--email=grace@example.org")
             yield supervisor
 
