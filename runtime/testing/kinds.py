@@ -17,7 +17,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from runtime import doctor, nodes, planning, ports
+from runtime import doctor, nodes, planning, ports, subjobs
 from runtime.graph import GraphInvalid
 from runtime.graph.kinds import outcomes
 from runtime.models import Job, Step
@@ -236,9 +236,11 @@ def _crash(point: CrashPoint, time: int) -> Iterator[None]:
 
 
 def _rescue(job: Job) -> None:
-    """What the sweep does for the lost worker's steps, also in subjobs."""
+    """What the sweep does for the lost worker's steps, also in subjobs, and for ends that it told nobody of."""
     for step in Step.objects.filter(Q(job=job) | Q(job__parent_step__job=job), status=StepStatus.RUNNING):
         step.rescue()
+    for ended in Job.objects.unreported().filter(parent_step__job=job):
+        subjobs.report(ended)
 
 
 def _expect_end(step: Step, case: KindCase, when: str) -> None:

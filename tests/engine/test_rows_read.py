@@ -11,7 +11,7 @@ from runtime.execution import run_step
 from runtime.graph import Graph
 from runtime.models import Job, Step
 from runtime.outcomes import Waiting
-from tests.engine.driving import StillWorker, claim, drive, entry_of, step_of, submit
+from tests.engine.driving import StillWorker, claim, doing, drive, entry_of, step_of, submit
 
 pytestmark = pytest.mark.pg_slice
 
@@ -133,7 +133,7 @@ def test_waking_reads_few_rows(crowd: Crowd, wake: str) -> None:
 
 
 def test_going_on_with_another_job_reads_few_rows(crowd: Crowd) -> None:
-    step = claim(submit(beside(0, 0)), crowd.worker)
+    step = claim(submit(doing(lambda context: 1)), crowd.worker)
     queues = ("realtime", "default")
     with few_rows_read(), step.turn(worker=crowd.worker.id) as turn:
         turn.complete(step, 1)
