@@ -9,9 +9,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
@@ -102,17 +103,18 @@ def many(seeds: Iterable[int], processes: int, seconds: float) -> Iterator[Itera
     fresh = multiprocessing.get_context("spawn")  # a fork would share connections
     os.environ["PYTHONHASHSEED"] = "0"  # the order of sets is part of a schedule
     with ProcessPoolExecutor(processes, fresh, initializer=_begin) as pool:
-        yield _each(pool, seeds, time.monotonic() + seconds)
+        yield _each(pool, seeds, 2 * processes, time.monotonic() + seconds)
 
 
-def _each(pool: ProcessPoolExecutor, seeds: Iterable[int], end: float) -> Iterator[Found]:
-    under_way = [pool.submit(_seed, seed) for seed in seeds]
-    for done in as_completed(under_way):
-        if done.cancelled():
-            continue
-        yield done.result()
-        if time.monotonic() > end:
-            pool.shutdown(wait=False, cancel_futures=True)
+def _each(pool: ProcessPoolExecutor, seeds: Iterable[int], ahead: int, end: float) -> Iterator[Found]:
+    left = iter(seeds)
+    under_way = {pool.submit(_seed, seed) for seed in islice(left, ahead)}
+    while under_way:
+        done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+        for each in done:
+            yield each.result()
+        if time.monotonic() < end:
+            under_way |= {pool.submit(_seed, seed) for seed in islice(left, len(done))}
 
 
 # In each of the processes
