@@ -134,9 +134,7 @@ def resolve(request: HttpRequest, job_id: UUID, entry_id: int) -> HttpResponse:
             by=permissions.principal(request.user),
             why=sent["why"],
             result=_json(sent["result"]),
-            attempt=int(looked_at[:9])
-            if (looked_at := request.POST.get("attempt", "")).isdecimal()
-            else None,
+            attempt=_number(request.POST.get("attempt")),
         )
     except (AetherisError, Unreadable) as error:
         shown = job_page.read(found, request.user, _window(request))

@@ -127,7 +127,7 @@ def _begin() -> None:
     global _run
     django.setup()
     stack = ExitStack()
-    stack.enter_context(test_database(f"simulation_{multiprocessing.current_process().name}"))
+    stack.enter_context(own_database(f"simulation_{multiprocessing.current_process().name}"))
     _run = stack.enter_context(Run())
     logging.disable(logging.CRITICAL)  # what goes wrong in a simulation is meant to
     Finalize(None, stack.close, exitpriority=1)
@@ -139,7 +139,7 @@ def _seed(seed: int) -> Found:
 
 
 @contextmanager
-def test_database(name: str) -> Iterator[None]:
+def own_database(name: str) -> Iterator[None]:
     from django.test.utils import setup_databases, teardown_databases
 
     connection.settings_dict["TEST"]["NAME"] = name
