@@ -87,6 +87,7 @@ class Run:
         if claimed is None:
             return Run.begin(answer["taken"]) if answer.get("taken") else None
         ridden = (self.intent, answer["entry"]) if self.intent and answer.get("entry") else None
+        self.results.take(claimed.get("results", {}))
         bindings = claimed.get("bindings", {})
         return Run(self.job, Step.claimed(claimed, self.job), claimed["next"], self.results, bindings, ridden)
 
@@ -283,10 +284,12 @@ def _move(turn: Turn, run: Run, outcome: Outcome) -> None:
 
 def _claim_following(turn: Turn, run: Run, outcome: Outcome, worker: Incarnation) -> None:
     run.intent = _next_intent(run) if isinstance(outcome, Completed) else None
+    wanted = run.following["refs"].values() if run.following else ()
     turn.claim(
         run.following["id"] if run.following else None,
         follows=run.following is not None,
         queues=worker.queues,
+        with_results=not run.results.have(wanted),
         intent=run.intent.as_operation() if run.intent else None,
         others=worker.others,
     )
@@ -303,7 +306,7 @@ def _next_intent(run: Run) -> Intent | None:
         return None
     try:
         node = nodes.get(following["kind"])
-        if following["scope_id"] != run.step.scope_id:
+        if not node.has_intents or following["scope_id"] != run.step.scope_id:
             return None
         names = run.names(following["refs"])
         intent = node.intent(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from runtime import blobs
@@ -23,9 +23,16 @@ class Results:
         self._values: dict[str, JSON] = {}
         self._sizes: dict[str, int] = {}
         self.bytes = 0
+        self.take(values)
+
+    def take(self, values: Mapping[str, JSON]) -> None:
+        """Keep what came with a claim. A large value did not: it is fetched where it is needed."""
         self._keep_all(
             {key: value for key, value in values.items() if type(blobs.mark(value)) is not blobs.Kept}
-        )  # a large value is fetched where it is needed
+        )
+
+    def have(self, keys: Iterable[str]) -> bool:
+        return all(key in self._values for key in keys)
 
     def keep(self, key: str, value: JSON, size: int) -> None:
         """Keep a result of `size` bytes as JSON at hand."""

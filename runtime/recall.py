@@ -104,15 +104,15 @@ def _claimed(turn: Turn) -> TurnAnswer | None:
         step = steps.filter(job=turn.job_id).first()
     if step is None:
         taken = steps.filter(worker=turn.worker).first() if wanted.get("others") else None
-        return {"taken": _answered(taken, with_job=True)} if taken else None
-    answer = _answered(step, with_job=wanted["with_job"])
+        return {"taken": _answered(taken, with_job=True, with_results=True)} if taken else None
+    answer = _answered(step, with_job=wanted["with_job"], with_results=wanted["with_results"])
     intent = wanted.get("intent")
     if intent and intent["step"] == step.pk:
         answer["entry"] = _intended(turn, intent, step.attempt)
     return answer
 
 
-def _answered(step: Any, *, with_job: bool) -> TurnAnswer:
+def _answered(step: Any, *, with_job: bool, with_results: bool) -> TurnAnswer:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT aetheris_claimed(%s, %s)", [step.pk, with_job])
+        cursor.execute("SELECT aetheris_claimed(%s, %s, %s)", [step.pk, with_job, with_results])
         return {"job": str(UUID(str(step.job_id))), "claimed": json.loads(cursor.fetchone()[0])}

@@ -330,13 +330,15 @@ class Turn:
         follows: bool = False,
         queues: Iterable[str] = (),
         with_job: bool = False,
+        with_results: bool = False,
         intent: dict[str, Any] | None = None,
         others: Iterable[str] = (),
     ) -> None:
         """Claim in the same transaction: `step` if it is ready by then, else, unless `only`, any ready sibling.
 
         `follows` says that `step` is the one child of the step that this turn ends. `others` are queues: where there
-        is nothing to claim, a ready step of another job in one of them is, and the answer has it as `taken`.
+        is nothing to claim, a ready step of another job in one of them is, and the answer has it as `taken`, with its
+        job and the results that it refers to. With a step of this job they come when asked for.
         """
         self._payload["claim"] = {
             "step": step,
@@ -344,6 +346,7 @@ class Turn:
             "follows": follows,
             "queues": list(queues),
             "with_job": with_job,
+            "with_results": with_results,
             "intent": intent,
             "token": str(uuid4()),
         }

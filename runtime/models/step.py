@@ -299,6 +299,6 @@ class Edge(models.Model):
 def claim(step_id: int, incarnation: UUID, *, others: Sequence[str] = ()) -> TurnAnswer | None:
     """Claim a step by its id, or where it is not to be had one of the queues `others`. None where there is none."""
     turn = Turn(step=step_id, worker=incarnation)
-    turn.claim(step_id, only=True, with_job=True, others=others)
+    turn.claim(step_id, only=True, with_job=True, with_results=True, others=others)
     answer = turn.commit()
     return answer if answer.get("claimed") else answer.get("taken")

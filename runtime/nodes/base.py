@@ -48,3 +48,8 @@ class Node(ABC):
     ) -> Intent | None:
         """The call that a step of this kind will begin with, where that is known before it is claimed."""
         return None
+
+    @property
+    def has_intents(self) -> bool:
+        """Whether `intent` is worth asking, which takes the results that the step refers to."""
+        return type(self).intent is not Node.intent

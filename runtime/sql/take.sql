@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION aetheris_take(turn jsonb) RETURNS jsonb LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off AS $$
 DECLARE
-  v_claim jsonb := ((turn -> 'claim') - 'others') || '{"only": true, "with_job": true, "intent": null}'::jsonb;
+  v_claim jsonb := ((turn -> 'claim') - 'others') || '{"only": true, "with_job": true, "with_results": true, "intent": null}'::jsonb;
   v_queue text;
   v_answer jsonb;
   s record;

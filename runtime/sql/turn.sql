@@ -88,7 +88,7 @@ END $$;
 -- statement
 -- What a worker needs to run a claimed step: the step, its job, and its only child where there is one, so
 -- that the turn that records the step can name what it wants to claim next.
-CREATE OR REPLACE FUNCTION aetheris_claimed(p_step bigint, p_with_job boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION aetheris_claimed(p_step bigint, p_with_job boolean, p_with_results boolean) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   v jsonb;
 BEGIN
@@ -103,10 +103,12 @@ BEGIN
     INTO v FROM aetheris_step s WHERE s.id = p_step;
   IF p_with_job THEN
     v := v || (SELECT jsonb_build_object('job', jsonb_build_object('id', j.id, 'tenant', j.tenant, 'agent', j.agent,
-        'agent_version', j.agent_version, 'code', j.code, 'input', j.input, 'result_template', j.result_template),
-        'results', (SELECT coalesce(jsonb_object_agg(u.key, u.result), '{}') FROM jsonb_each_text(v -> 'refs') AS ref
-          CROSS JOIN LATERAL (SELECT key, result FROM aetheris_step WHERE job_id = j.id AND key = ref.value LIMIT 1) u))
+        'agent_version', j.agent_version, 'code', j.code, 'input', j.input, 'result_template', j.result_template))
       FROM aetheris_job j WHERE j.id = (v ->> 'job_id')::uuid);
+  END IF;
+  IF p_with_results THEN
+    v := v || (SELECT jsonb_build_object('results', coalesce(jsonb_object_agg(u.key, u.result), '{}')) FROM jsonb_each_text(v -> 'refs') AS ref
+      CROSS JOIN LATERAL (SELECT key, result FROM aetheris_step WHERE job_id = (v ->> 'job_id')::uuid AND key = ref.value LIMIT 1) u);
   END IF;
   IF v ->> 'scope_id' IS NOT NULL THEN
     v := v || (SELECT jsonb_build_object('bindings', c.bindings) FROM aetheris_scope c WHERE c.id = (v ->> 'scope_id')::bigint);
@@ -1028,7 +1030,7 @@ BEGIN
   v_json := jsonb_build_object('job', job.id, 'seq', chain.seq, 'status', job.status, 'answers', answers);
   IF claimed IS NOT NULL THEN
     v_json := v_json || jsonb_build_object('entry', claim_entry,
-      'claimed', aetheris_claimed(claimed, coalesce((claim ->> 'with_job')::boolean, false)));
+      'claimed', aetheris_claimed(claimed, (claim ->> 'with_job')::boolean, (claim ->> 'with_results')::boolean));
   END IF;
   IF claimed IS NULL AND turn -> 'claim' ? 'others' THEN
     v_json := v_json || jsonb_build_object('taken', aetheris_take(turn));
