@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, Permission, User
 
 from runtime import recovery
 from runtime.exceptions import ApprovalInvalid, ApprovalRefused, InputInvalid, JobFinished
+from runtime.execution import run_step
 from runtime.graph import Graph
 from runtime.models import Job, Signal
 from tests.engine.driving import calling, claim, entry_of, run_once, statuses, step_of, submit, told
@@ -35,6 +36,22 @@ def test_a_signal_wakes_the_wait_of_its_name_and_is_its_result(drive):
         "step_claimed", "step_parked", "signal_received", "signal_consumed", "step_resumed",
         "step_claimed", "step_completed", "job_completed",
     ]  # fmt: skip
+
+
+def test_what_a_step_after_a_wait_refers_to_comes_with_its_claim(drive, worker, django_assert_num_queries):
+    graph = Graph()
+    before = graph.function("before", "say", value="early")
+    wait = graph.wait("wait", signal="go")
+    after = graph.function("after", "say", value=before)
+    before >> wait >> after
+    graph.result(after)
+    job = drive(submit(graph))
+    job.signal("go")
+    resumed = step_of(job, "wait").pk
+    with django_assert_num_queries(0):  # each thread would open a connection of its own to ask
+        assert run_step(resumed, worker) == 2
+    job.refresh_from_db()
+    assert job.result == "early"
 
 
 def test_a_signal_before_its_wait_is_kept_and_acts_when_the_wait_is_entered(drive):
