@@ -50,7 +50,7 @@ def entry_as_json(entry: LedgerEntry) -> dict[str, Any]:
         "entry": entry.pk, "job": str(entry.job_id), "step": entry.step.key, "call": entry.call,
         "generation": entry.generation, "tool": entry.name, "state": str(entry.state), "arguments": entry.arguments,
         "result": entry.result, "error": entry.error, "idempotency_key": str(entry.idempotency_key),
-        "started_at": moment(entry.started_at), "calls": entry.calls,
+        "started_at": moment(entry.started_at), "calls": entry.calls, "attempt": entry.attempt,
     }  # fmt: skip
 
 

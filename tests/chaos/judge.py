@@ -182,14 +182,16 @@ def _explain(chaos: Chaos, jobs: dict[UUID, Job], verdict: Verdict) -> None:
         else:
             verdict.doubts["unexplained"] += 1
             verdict.violations.append(f"call {entry} of job {entry.job_id} came to be in doubt for no reason")
-    for fault in chaos.breaker.done:
-        if by_fault[id(fault)] > (most := _calls_in_flight(fault)):
-            verdict.violations.append(
-                f"{fault.kind} of {fault.victim or 'all'}: {by_fault[id(fault)]} calls in doubt, "
-                f"and {most} at most were in flight"
-            )
+    verdict.violations += more_than_in_flight((fault, by_fault[id(fault)]) for fault in chaos.breaker.done)
     if verdict.calls >= ENOUGH_CALLS and verdict.doubtful > QUOTA:
         verdict.violations.append(f"{verdict.doubtful:.1%} of the calls came to be in doubt")
+
+
+def more_than_in_flight(doubts: Iterable[tuple[Fault, int]]) -> Iterator[str]:
+    """Faults with more calls in doubt than they can explain."""
+    for fault, count in doubts:
+        if count > (most := _calls_in_flight(fault)):
+            yield f"{fault.kind} of {fault.victim or 'all'}: {count} calls in doubt, and {most} at most were in flight"
 
 
 def _calls_in_flight(fault: Fault) -> int:

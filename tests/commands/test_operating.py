@@ -106,6 +106,17 @@ def test_it_did_not_happen_so_it_is_called(in_doubt: Job, worker):
     assert len({call.key for call in world.effects()}) == 1
 
 
+def test_what_was_looked_up_of_one_call_does_not_settle_another(in_doubt: Job):
+    [entry] = asked("resolve")["in_doubt"]
+    told = ["--user", "boss", "--why", "the bank has nothing"]
+
+    with pytest.raises(CommandError, match=r"made again since: by attempt 1, not 2"):
+        said("resolve", entry["entry"], "absent", *told, "--attempt", entry["attempt"] + 1)
+    assert asked("resolve")["in_doubt"] == [entry]
+    said("resolve", entry["entry"], "absent", *told, "--attempt", entry["attempt"])
+    assert not asked("resolve")["in_doubt"]
+
+
 def test_it_is_abandoned_and_the_step_fails(in_doubt: Job, worker):
     entry = asked("resolve")["in_doubt"][0]["entry"]
 

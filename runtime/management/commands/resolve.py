@@ -24,10 +24,14 @@ class Command(AetherisCommand):
         parser.add_argument("verdict", nargs="?", choices=list(resolution.VERDICTS), help="what became of it")
         parser.add_argument("--user", help="who says so")
         parser.add_argument("--why", help="how that is known; goes into the trace")
+        parser.add_argument(
+            "--attempt", type=int, help="of the call that was looked at: refused if it was made again since"
+        )
         parser.add_argument("--result", default="null", help=f"what the call answered, {JSON_HELP}")
 
     def answer(
-        self, *, entry: int | None, verdict: str | None, user: str | None, why: str | None, result: str, **options: Any
+        self, *, entry: int | None, verdict: str | None, user: str | None, why: str | None, result: str,
+        attempt: int | None, **options: Any,
     ) -> dict[str, Any]:  # fmt: skip
         if entry is None:
             return {"in_doubt": [entry_as_json(each) for each in _entries().undecided()]}
@@ -38,8 +42,13 @@ class Command(AetherisCommand):
             raise CommandError(f"There is no ledger entry {entry}. `manage.py resolve` lists those in doubt.")
         person = named_user(user)
         resolution.resolve(
-            found, verdict, by=f"user:{person.pk}", why=why, result=value_of(result, "result")  # type: ignore[arg-type]
-        )  # fmt: skip
+            found,
+            verdict,  # type: ignore[arg-type]
+            by=f"user:{person.pk}",
+            why=why,
+            result=value_of(result, "result"),
+            attempt=attempt,
+        )
         return {"entry": entry_as_json(found)}
 
     def text(self, answer: dict[str, Any]) -> RenderableType:
@@ -51,10 +60,10 @@ class Command(AetherisCommand):
         if not answer["in_doubt"]:
             return "No call waits for a person."
         return table(
-            ("entry", "job", "step", "tool", "state", "called (UTC)", "arguments"),
+            ("entry", "job", "step", "tool", "state", "attempt", "called (UTC)", "arguments"),
             [
-                (each["entry"], each["job"], each["step"], each["tool"], each["state"], short_time(each["started_at"]),
-                 payload(each["arguments"], 80))
+                (each["entry"], each["job"], each["step"], each["tool"], each["state"], each["attempt"],
+                 short_time(each["started_at"]), payload(each["arguments"], 80))
                 for each in answer["in_doubt"]
             ],
         )  # fmt: skip
