@@ -5,7 +5,8 @@
         proxy.freeze()
 
 It runs in a thread of its own and is told what to do from any other. What it does not show: packets that are never
-acknowledged. A frozen or swallowing proxy's kernel still acknowledges, as that of a stopped server does.
+acknowledged (see `tests/faults/cable.py`). A frozen or swallowing proxy's kernel still acknowledges, as that of a
+stopped server does.
 """
 
 from __future__ import annotations
@@ -51,9 +52,13 @@ class Proxy:
     """Before one server, a Unix socket or (host, port). `port` is where clients connect."""
 
     def __init__(
-        self, server: Path | tuple[str, int], talk: Callable[[], PostgresTalk | PlainTalk] = PlainTalk
+        self,
+        server: Path | tuple[str, int],
+        talk: Callable[[], PostgresTalk | PlainTalk] = PlainTalk,
+        host: str = "127.0.0.1",
     ) -> None:
         self.server = server
+        self.host = host
         self.port = 0
         self._talk = talk
         self._loop = asyncio.new_event_loop()
@@ -121,7 +126,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._listening is None:
-            self._listening = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=256)
+            self._listening = await asyncio.start_server(self._serve, self.host, self.port, backlog=256)
             self.port = self._listening.sockets[0].getsockname()[1]
 
     async def _refuse(self) -> None:
