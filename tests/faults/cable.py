@@ -18,12 +18,11 @@ class NoHost(Exception):
 class Host:
     """`here` is the address of this machine as seen from there; `inside` runs a command there."""
 
-    here = "10.231.77.1"
-    there = "10.231.77.2"
-
     def __init__(self) -> None:
-        self.name = f"aetheris-{os.getpid()}"
-        self._near, self._far = f"ae{os.getpid()}n", f"ae{os.getpid()}f"
+        number = os.getpid()
+        self.name = f"aetheris-{number}"
+        self.here, self.there = (f"10.231.{number % 256}.{end}" for end in (1, 2))
+        self._near, self._far = f"ae{number}n", f"ae{number}f"
 
     def __enter__(self) -> Self:
         _ip("netns", "add", self.name)
