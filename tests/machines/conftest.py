@@ -3,6 +3,8 @@
 `pytest tests/machines` runs the same slice each time; `--hypothesis-profile=long` draws anew, and much more.
 """
 
+import os
+
 from hypothesis import settings
 
 from tests.engine.conftest import (  # noqa: F401 - the machines' own fixtures
@@ -13,4 +15,4 @@ from tests.engine.conftest import (  # noqa: F401 - the machines' own fixtures
 )
 
 PUSH = settings(settings.get_profile("push"), max_examples=20, stateful_step_count=12)
-LONG = settings.get_profile("long")
+LONG = settings(settings.get_profile("long"), max_examples=int(os.environ.get("AETHERIS_HISTORIES", "10000")))
