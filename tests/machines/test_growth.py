@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from runtime import forks
 from runtime.exceptions import Permanent, RetryRefused
 from runtime.graph import Graph
 from runtime.models import Job, Step
@@ -19,16 +21,17 @@ from tests.machines.machine import Machine, run
 
 PARTS = ("first", "planned", "mapped", "spawned")
 WHOLE = {"a", "p", "p.x", "p.y", "m", *(f"m[{n}].it" for n in range(3)), "s", "s.z", "end"}
-"""Every step that a job has by its end."""
+"""Every step that a job has by its end. A fork that took a step over has its result, and not its parts."""
 
 
 class Growth(Machine):
-    """The model: what completed stays as it is, runs once in its job, and a job that completes has every step."""
+    """The model: what completed stays as it is, runs once in its job, and a job that completes has all its steps."""
 
     @initialize()
     def begin(self) -> None:
         self.bad: set[str] = set()
         self.done: dict[Any, dict[str, Any]] = {}
+        self.whole: dict[Any, set[str]] = {}
         world.doings.update({"work": self.work, "plan": self.plan, "spawn": self.spawn})
         self.added(submit(self.graph()))
 
@@ -59,8 +62,9 @@ class Growth(Machine):
         graph.function("z", "do", what="work", part="spawned")
         return Completed("s", spawn=graph)
 
-    def added(self, job: Job) -> None:
+    def added(self, job: Job, taken_over: Collection[str] = ()) -> None:
         self.done[job.pk] = {}
+        self.whole[job.pk] = {key for key in WHOLE if not _is_part_of(key, taken_over)}
 
     def any_job(self, data: Any) -> Job:
         return Job.objects.get(pk=data.draw(st.sampled_from(list(self.done))))
@@ -92,7 +96,8 @@ class Growth(Machine):
     def fork(self, data: Any, key: str) -> None:
         origin = self.any_job(data)
         before = (origin.seq, bytes(origin.head))
-        self.added(origin.fork(key))
+        taken_over = forks.plan(origin, key).copied
+        self.added(origin.fork(key), taken_over)
         origin.refresh_from_db()
         assert (origin.seq, bytes(origin.head)) == before
 
@@ -114,7 +119,11 @@ class Growth(Machine):
         told = list(job.events.filter(type="step_completed").values_list("step", flat=True))
         assert len(told) == len(set(told)) and set(told) <= set(completed)
         if job.status == "completed":
-            assert set(completed) == WHOLE
+            assert set(completed) == self.whole[job.pk]
+
+
+def _is_part_of(key: str, steps: Collection[str]) -> bool:
+    return any(key.startswith((f"{step}.", f"{step}[")) for step in steps)
 
 
 def test_what_completed_stays_and_what_grows_grows_once():
