@@ -1063,7 +1063,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="wait",
             index=models.Index(
-                condition=models.Q(("closed_at__isnull", True)),
+                condition=models.Q(("closed_at__isnull", True), ("kind__in", ("signal", "approval", "subjob"))),
                 fields=["job", "name", "id"],
                 name="aetheris_wait_open",
             ),
@@ -1071,7 +1071,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="wait",
             index=models.Index(
-                condition=models.Q(("closed_at__isnull", True)),
+                condition=models.Q(("closed_at__isnull", True), ("deadline_at__isnull", False)),
                 fields=["deadline_at"],
                 name="aetheris_wait_due",
             ),

@@ -113,10 +113,14 @@ class Wait(models.Model):
         indexes = (
             models.Index(fields=("job", "id"), name="aetheris_wait_job"),
             models.Index(
-                fields=("job", "name", "id"), name="aetheris_wait_open", condition=Q(closed_at__isnull=True)
+                fields=("job", "name", "id"),
+                name="aetheris_wait_open",
+                condition=Q(closed_at__isnull=True, kind__in=("signal", "approval", "subjob")),
             ),
             models.Index(
-                fields=("deadline_at",), name="aetheris_wait_due", condition=Q(closed_at__isnull=True)
+                fields=("deadline_at",),
+                name="aetheris_wait_due",
+                condition=Q(closed_at__isnull=True, deadline_at__isnull=False),
             ),
             models.Index(
                 fields=("step",),

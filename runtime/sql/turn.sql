@@ -96,9 +96,10 @@ BEGIN
       'refs', s.refs, 'scope_id', s.scope_id, 'status', s.status, 'attempt', s.attempt, 'failures', s.failures, 'max_attempts', s.max_attempts,
       'queue', s.queue, 'timeout', s.timeout, 'resume', s.resume, 'error', s.error, 'worker_id', s.worker_id,
       'next', (SELECT CASE WHEN count(*) = 1 THEN (array_agg(x.child))[1] END
-               FROM (SELECT CASE WHEN c.parents = 1 THEN jsonb_build_object('id', c.id, 'key', c.key, 'kind', c.kind,
-                       'config', c.config, 'refs', c.refs, 'scope_id', c.scope_id, 'queue', c.queue, 'timeout', c.timeout) END AS child
-                     FROM aetheris_edge e JOIN aetheris_step c ON c.id = e.child_id
+               FROM (SELECT c.child FROM aetheris_edge e CROSS JOIN LATERAL (
+                       SELECT CASE WHEN parents = 1 THEN jsonb_build_object('id', id, 'key', key, 'kind', kind,
+                           'config', config, 'refs', refs, 'scope_id', scope_id, 'queue', queue, 'timeout', timeout) END AS child
+                         FROM aetheris_step WHERE id = e.child_id LIMIT 1) c
                      WHERE e.job_id = s.job_id AND e.parent_id = s.id LIMIT 2) x))
     INTO v FROM aetheris_step s WHERE s.id = p_step;
   IF p_with_job THEN
@@ -183,11 +184,12 @@ DECLARE
 BEGIN
   ready := '{}';
   dead := '{}';
-  WITH following AS (
-      SELECT c.id FROM aetheris_scope c JOIN aetheris_step o ON o.id = c.owner_id
-        WHERE c.owner_id = p_owner AND c.status = 'pending' AND c.index >= o.next_scope ORDER BY c.index
-        LIMIT greatest(0, (SELECT max_parallel - running_scopes FROM aetheris_step WHERE id = p_owner))),
-    running AS (UPDATE aetheris_scope c SET status = 'running' FROM following x WHERE c.id = x.id RETURNING c.id, c.index)
+  WITH running AS (
+      UPDATE aetheris_scope SET status = 'running' WHERE id = ANY (ARRAY(
+          SELECT id FROM aetheris_scope WHERE owner_id = p_owner AND status = 'pending'
+              AND index >= (SELECT next_scope FROM aetheris_step WHERE id = p_owner) ORDER BY index
+            LIMIT greatest(0, (SELECT max_parallel - running_scopes FROM aetheris_step WHERE id = p_owner))))
+        RETURNING id, index)
     SELECT coalesce(array_agg(id ORDER BY index), '{}'), max(index) INTO v_begun, v_last FROM running;
   IF cardinality(v_begun) = 0 THEN
     RETURN;
@@ -199,9 +201,9 @@ BEGIN
         AND (s.parents = 0 OR aetheris_releases(s.join_needed, s.pending_parents, s.taken_parents))
         RETURNING s.id)
       SELECT array_agg(id ORDER BY id) INTO v_free FROM free;
-    SELECT array_agg(s.id ORDER BY s.id) INTO v_dead FROM aetheris_step s
-      WHERE s.scope_id = v_scope AND s.status = 'blocked' AND s.parents > 0
-        AND (s.pending_parents = 0 OR s.taken_parents + s.pending_parents < s.join_needed);
+    SELECT array_agg(s.id ORDER BY s.id) INTO v_dead FROM (
+      SELECT id FROM aetheris_step WHERE scope_id = v_scope AND status = 'blocked' AND parents > 0
+        AND (pending_parents = 0 OR taken_parents + pending_parents < join_needed) OFFSET 0) s;
     ready := ready || v_free;
     dead := dead || v_dead;
     FOR inside IN SELECT x.ready, x.dead FROM aetheris_step s, aetheris_fill(s.id, p_at) AS x
@@ -263,7 +265,9 @@ END $$;
 -- Plans are made once for each connection, whatever the values: custom ones would be made five times over first. One
 -- made while a table is small must still be good when it has grown, so that they go by indexes from the beginning. And
 -- by the right ones: while tables are small any index looks as good. So where a row is looked up by its id, the rest is
--- asked with IS NOT DISTINCT FROM, for which no index can be taken.
+-- asked with IS NOT DISTINCT FROM, for which no index can be taken. And to join, sort or group by a table that was
+-- found empty, reading all of it looks as good as looking up rows: what most turns do is a look-up, in a loop or behind
+-- LIMIT or OFFSET, which the planner does not take apart.
 CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb, waits boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -273,6 +277,7 @@ DECLARE
   now_at timestamptz;
   v_at timestamptz;
   op jsonb;
+  child record;
   r record;
   w record;
   v_id bigint;
@@ -784,30 +789,30 @@ BEGIN
     -- Also of a job that is ending: when it is reopened, what its steps decided stands.
     WHILE cardinality(e_ids) > 0 LOOP
       n_ids := '{}'; n_status := '{}'; n_branch := '{}'; n_digest := '{}';
-      FOR r IN
+      FOR child IN
+        SELECT x.child_id, count(*)::int AS decided, (count(*) FILTER (WHERE x.taken))::int AS taken,
+            coalesce(array_agg(x.digest) FILTER (WHERE x.taken), '{}') AS digests
+          FROM (SELECT ed.child_id, en.digest,
+                       CASE en.status WHEN 'completed' THEN ed."when" IS NULL OR ed."when" = en.branch
+                                      WHEN 'failed' THEN coalesce(ed."when" = 'failed', false)
+                                      ELSE false END AS taken
+                FROM unnest(e_ids, e_status, e_branch, e_digest) AS en(id, status, branch, digest)
+                CROSS JOIN LATERAL (SELECT child_id, "when" FROM aetheris_edge WHERE job_id = job.id AND parent_id = en.id OFFSET 0) ed) x
+          GROUP BY x.child_id ORDER BY x.child_id
+      LOOP
         UPDATE aetheris_step c SET
-            pending_parents = c.pending_parents - d.decided,
-            taken_parents = c.taken_parents + d.taken,
-            causes = (c.causes || d.digests)[1:32],
+            pending_parents = c.pending_parents - child.decided,
+            taken_parents = c.taken_parents + child.taken,
+            causes = (c.causes || child.digests)[1:32],
             status = CASE WHEN c.status = 'blocked'
-                AND aetheris_releases(c.join_needed, c.pending_parents - d.decided, c.taken_parents + d.taken)
+                AND aetheris_releases(c.join_needed, c.pending_parents - child.decided, c.taken_parents + child.taken)
               THEN 'ready' ELSE c.status END,
             ready_at = CASE WHEN c.status = 'blocked' THEN now_at ELSE c.ready_at END
-          FROM (SELECT x.child_id, count(*)::int AS decided, (count(*) FILTER (WHERE x.taken))::int AS taken,
-                       coalesce(array_agg(x.digest) FILTER (WHERE x.taken), '{}') AS digests
-                FROM (SELECT ed.child_id, en.digest,
-                             CASE en.status WHEN 'completed' THEN ed."when" IS NULL OR ed."when" = en.branch
-                                            WHEN 'failed' THEN coalesce(ed."when" = 'failed', false)
-                                            ELSE false END AS taken
-                      FROM unnest(e_ids, e_status, e_branch, e_digest) AS en(id, status, branch, digest)
-                      JOIN aetheris_edge ed ON ed.job_id = job.id AND ed.parent_id = en.id) x
-                GROUP BY x.child_id) d
-          WHERE c.id = d.child_id
-          RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, c.scope_id, d.decided, d.taken
-      LOOP
+          WHERE c.id = child.child_id
+          RETURNING c.id, c.key, c.status, c.pending_parents, c.taken_parents, c.join_needed, c.scope_id INTO r;
         IF r.status = 'ready' THEN
           -- Not by an edge before: any and n_of release once.
-          CONTINUE WHEN aetheris_releases(r.join_needed, r.pending_parents + r.decided, r.taken_parents - r.taken);
+          CONTINUE WHEN aetheris_releases(r.join_needed, r.pending_parents + child.decided, r.taken_parents - child.taken);
           d_ready := d_ready + 1;
           released := released || r.id;
         ELSIF r.status = 'blocked' AND (r.pending_parents = 0
@@ -834,12 +839,14 @@ BEGIN
       IF cardinality(v_stop) > 0 THEN
         v_stop := ARRAY(WITH RECURSIVE inside AS (
             SELECT unnest(v_stop) AS id
-            UNION SELECT c.id FROM inside JOIN aetheris_step s ON s.job_id = job.id AND s.scope_id = inside.id
-                  JOIN aetheris_scope c ON c.owner_id = s.id)
+            UNION SELECT c.id FROM inside
+              CROSS JOIN LATERAL (SELECT id FROM aetheris_step WHERE scope_id = inside.id OFFSET 0) s
+              CROSS JOIN LATERAL (SELECT id FROM aetheris_scope WHERE owner_id = s.id OFFSET 0) c)
           SELECT id FROM inside);
         UPDATE aetheris_scope SET stopping = true WHERE id = ANY (v_stop);
-        FOR r IN SELECT id, key, status, attempt, scope_id FROM aetheris_step
-            WHERE job_id = job.id AND scope_id = ANY (v_stop) AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
+        FOR r IN SELECT * FROM (SELECT id, key, status, attempt, scope_id FROM aetheris_step
+            WHERE job_id IS NOT DISTINCT FROM job.id AND scope_id = ANY (v_stop) AND status IN ('blocked', 'ready', 'waiting') OFFSET 0) s
+            ORDER BY id LOOP
           UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
           UPDATE aetheris_wait SET closed_at = now_at, outcome = 'cancelled' WHERE step_id = r.id AND closed_at IS NULL;
           d_unfinished := d_unfinished - 1;
@@ -852,15 +859,19 @@ BEGIN
         END LOOP;
         v_stop := '{}';
       END IF;
-      WITH ended AS (SELECT id, count(*)::int AS n FROM unnest(scopes) AS id GROUP BY id),
-           counted AS (UPDATE aetheris_scope c SET unfinished = c.unfinished - ended.n,
-               status = CASE WHEN c.unfinished > ended.n THEN c.status WHEN c.failed THEN 'failed' WHEN c.stopping THEN 'cancelled' ELSE 'completed' END
-             FROM ended WHERE c.id = ended.id RETURNING c.id, c.unfinished)
-        SELECT coalesce(array_agg(id), '{}') INTO closed FROM counted WHERE unfinished = 0;
+      closed := '{}';
+      FOR w IN SELECT id, count(*)::int AS ended FROM unnest(scopes) AS id GROUP BY id ORDER BY id LOOP
+        UPDATE aetheris_scope c SET unfinished = c.unfinished - w.ended,
+            status = CASE WHEN c.unfinished > w.ended THEN c.status WHEN c.failed THEN 'failed' WHEN c.stopping THEN 'cancelled' ELSE 'completed' END
+          WHERE c.id = w.id RETURNING c.unfinished INTO v_int;
+        IF v_int = 0 THEN
+          closed := closed || w.id;
+        END IF;
+      END LOOP;
       scopes := '{}';
       FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed,
-            (count(*) FILTER (WHERE c.status = 'completed'))::int AS completed FROM aetheris_scope c
-          WHERE c.id = ANY (closed) GROUP BY c.owner_id LOOP
+            (count(*) FILTER (WHERE c.status = 'completed'))::int AS completed
+          FROM (SELECT owner_id, failed, status FROM aetheris_scope WHERE id = ANY (closed) OFFSET 0) c GROUP BY c.owner_id LOOP
         UPDATE aetheris_step SET open_scopes = open_scopes - w.n, running_scopes = greatest(0, running_scopes - w.n),
             failed_scopes = failed_scopes + w.failed, completed_scopes = completed_scopes + w.completed WHERE id = w.owner_id
           RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, completed_scopes, tolerate, enough INTO r;
@@ -904,7 +915,7 @@ BEGIN
   IF closing THEN
     -- What an ended attempt left open may or may not have happened: say so.
     FOR w IN SELECT l.id, l.call, l.generation, l.state, l.attempt, s.key FROM aetheris_ledger_entry l
-        JOIN aetheris_step s ON s.id = l.step_id
+        CROSS JOIN LATERAL (SELECT key, status FROM aetheris_step WHERE id = l.step_id LIMIT 1) s
         WHERE l.job_id = job.id AND l.state IN ('reserved', 'started', 'accepted') AND s.status IN ('failed', 'cancelled') LOOP
       UPDATE aetheris_ledger_entry SET state = CASE w.state WHEN 'reserved' THEN 'cancelled' ELSE 'unknown' END, settled_at = now_at,
           error = '{"type": "Ended", "message": "the step ended while the call was open"}' WHERE id = w.id;

@@ -153,8 +153,8 @@ GRAPH = [
     Mutant(
         "an edge is counted down twice",
         "sql/turn.sql",
-        "pending_parents = c.pending_parents - d.decided,",
-        "pending_parents = greatest(0, c.pending_parents - 2 * d.decided),",
+        "pending_parents = c.pending_parents - child.decided,",
+        "pending_parents = greatest(0, c.pending_parents - 2 * child.decided),",
         "graphs::test_a_diamond_runs_each_step_once_and_joins_their_results",
     ),
     Mutant(
