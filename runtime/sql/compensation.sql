@@ -10,7 +10,8 @@ BEGIN
       SELECT l.id, l.policy -> 'compensate' AS how, s.queue, s.priority, s.requires, s.timeout,
           'undo:' || s.key || ':' || l.call || CASE WHEN l.generation > 0 THEN '#' || l.generation ELSE '' END AS key,
           row_number() OVER (ORDER BY l.settled_at DESC, l.id DESC) AS place
-        FROM aetheris_ledger_entry l JOIN aetheris_step s ON s.id = l.step_id
+        FROM aetheris_ledger_entry l CROSS JOIN LATERAL (
+          SELECT key, queue, priority, requires, timeout FROM aetheris_step WHERE id = l.step_id LIMIT 1) s
         WHERE l.job_id = p_job.id AND l.state IN ('committed', 'unknown', 'accepted') AND l.policy ? 'compensate'
     ), made AS (
       INSERT INTO aetheris_step (job_id, tenant, key, kind, config, refs, "join", parents, pending_parents, taken_parents,
@@ -26,7 +27,7 @@ BEGIN
     UPDATE aetheris_ledger_entry l SET undone_by_id = p.id
       FROM placed p JOIN owed o USING (place) WHERE l.id = o.id;
   SELECT coalesce(array_agg(id ORDER BY id), '{}'), coalesce(string_agg(to_json(key)::text, ',' ORDER BY id), '') INTO steps, keys
-    FROM aetheris_step WHERE job_id = p_job.id AND kind = 'compensation';
+    FROM (SELECT id, key FROM aetheris_step WHERE job_id = p_job.id AND kind = 'compensation' OFFSET 0) s;
   INSERT INTO aetheris_edge (job_id, parent_id, child_id)
     SELECT p_job.id, steps[n], steps[n + 1] FROM generate_series(1, cardinality(steps) - 1) AS n;
 END $$;

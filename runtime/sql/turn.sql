@@ -264,10 +264,11 @@ END $$;
 -- statement
 -- Plans are made once for each connection, whatever the values: custom ones would be made five times over first. One
 -- made while a table is small must still be good when it has grown, so that they go by indexes from the beginning. And
--- by the right ones: while tables are small any index looks as good. So where a row is looked up by its id, the rest is
--- asked with IS NOT DISTINCT FROM, for which no index can be taken. And to join, sort or group by a table that was
--- found empty, reading all of it looks as good as looking up rows: what most turns do is a look-up, in a loop or behind
--- LIMIT or OFFSET, which the planner does not take apart.
+-- by the right ones: while a table is small any index looks as good. So where a row is looked up by its id, the rest is
+-- asked with IS NOT DISTINCT FROM, for which no index can be taken. When a table was found empty, a join, a sort or a
+-- GROUP BY may be planned to read all of it. So rows are looked up one by one: in a loop, or in a subquery with LIMIT or
+-- OFFSET 0, which the planner does not merge. And a partial index may be read as a whole by any query that implies its
+-- condition, so that the condition says all that the index is for.
 CREATE OR REPLACE FUNCTION aetheris_turn(turn jsonb, waits boolean DEFAULT true) RETURNS jsonb LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -526,10 +527,11 @@ BEGIN
         IF NOT v_stopping THEN
           bind := bind || (op -> 'wait' ->> 'name');
         END IF;
-        IF op -> 'wait' ->> 'kind' IN ('unknown', 'call') AND NOT EXISTS (SELECT 1 FROM aetheris_ledger_entry WHERE job_id = job.id
-            AND state = CASE op -> 'wait' ->> 'kind' WHEN 'call' THEN 'accepted' ELSE 'unknown' END
-            AND call || '#' || generation = op -> 'wait' ->> 'name'
-            AND (step_id = (op ->> 'step')::bigint OR undone_by_id = (op ->> 'step')::bigint)) THEN
+        IF op -> 'wait' ->> 'kind' IN ('unknown', 'call') AND NOT EXISTS (SELECT 1 FROM (
+            SELECT state, call, generation FROM aetheris_ledger_entry WHERE job_id = job.id AND step_id = (op ->> 'step')::bigint
+            UNION ALL SELECT state, call, generation FROM aetheris_ledger_entry WHERE undone_by_id = (op ->> 'step')::bigint) AS l
+            WHERE l.state = CASE op -> 'wait' ->> 'kind' WHEN 'call' THEN 'accepted' ELSE 'unknown' END
+              AND l.call || '#' || l.generation = op -> 'wait' ->> 'name') THEN
           v_settled := v_settled || (op ->> 'step')::bigint;  -- somebody settled it while the step looked at it
         END IF;
       ELSE
@@ -619,9 +621,9 @@ BEGIN
           WHERE s.id = (op ->> 'step')::bigint AND s.status IN ('failed', 'cancelled'));
       END IF;
       IF job.compensating_at IS NOT NULL THEN
-        v_settled := v_settled || ARRAY(SELECT l.undone_by_id FROM aetheris_ledger_entry l WHERE l.job_id = job.id
-          AND l.step_id = (op ->> 'step')::bigint AND l.call = op ->> 'call' AND l.generation = (op ->> 'generation')::int
-          AND l.undone_by_id IS NOT NULL);
+        v_settled := v_settled || ARRAY(SELECT l.undone_by_id FROM (SELECT undone_by_id FROM aetheris_ledger_entry WHERE job_id = job.id
+            AND step_id = (op ->> 'step')::bigint AND call = op ->> 'call' AND generation = (op ->> 'generation')::int OFFSET 0) l
+          WHERE l.undone_by_id IS NOT NULL);
       END IF;
 
     WHEN 'effects' THEN
@@ -703,7 +705,8 @@ BEGIN
         IF job.paused_at IS NULL THEN CONTINUE; END IF;
         job.paused_at := NULL;
         UPDATE aetheris_step SET hint_after = NULL, hints = 0 WHERE job_id = job.id AND status = 'ready' AND hint_after IS NOT NULL;
-        released := released || ARRAY(SELECT id FROM aetheris_step WHERE job_id = job.id AND status = 'ready' ORDER BY id LIMIT 1000);
+        released := released || ARRAY(SELECT id FROM (SELECT id FROM aetheris_step WHERE job_id = job.id AND status = 'ready' OFFSET 0) s
+          ORDER BY id LIMIT 1000);
       END CASE;
       chain := aetheris_append(chain, op ->> 'type', NULL, NULL, NULL, op ->> 'data', op ->> 'sd', op -> 'parts', NULL);
 
@@ -871,7 +874,8 @@ BEGIN
       scopes := '{}';
       FOR w IN SELECT c.owner_id, count(*)::int AS n, (count(*) FILTER (WHERE c.failed))::int AS failed,
             (count(*) FILTER (WHERE c.status = 'completed'))::int AS completed
-          FROM (SELECT owner_id, failed, status FROM aetheris_scope WHERE id = ANY (closed) OFFSET 0) c GROUP BY c.owner_id LOOP
+          FROM (SELECT owner_id, failed, status FROM aetheris_scope WHERE id = ANY (closed) OFFSET 0) c
+          GROUP BY c.owner_id ORDER BY c.owner_id LOOP
         UPDATE aetheris_step SET open_scopes = open_scopes - w.n, running_scopes = greatest(0, running_scopes - w.n),
             failed_scopes = failed_scopes + w.failed, completed_scopes = completed_scopes + w.completed WHERE id = w.owner_id
           RETURNING id, key, status, attempt, scope_id, open_scopes, failed_scopes, completed_scopes, tolerate, enough INTO r;
@@ -898,8 +902,8 @@ BEGIN
 
   -- 6. the end, or what follows --------------------------------------------------------------------------
   IF job.ending_as IS NOT NULL AND job.compensating_at IS NULL AND job.unfinished_steps + d_unfinished > 0 THEN
-    FOR r IN SELECT id, key, status, attempt FROM aetheris_step
-        WHERE job_id = job.id AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP
+    FOR r IN SELECT * FROM (SELECT id, key, status, attempt FROM aetheris_step
+        WHERE job_id = job.id AND status IN ('blocked', 'ready', 'waiting') OFFSET 0) s ORDER BY id LOOP
       UPDATE aetheris_step SET status = 'cancelled', finished_at = now_at, waiting_for = '', run_after = NULL WHERE id = r.id;
       d_unfinished := d_unfinished - 1;
       d_ready := d_ready - (r.status = 'ready')::int;

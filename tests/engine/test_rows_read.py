@@ -181,6 +181,22 @@ def test_going_on_with_another_job_reads_few_rows(crowd: Crowd) -> None:
     assert turn.answer["taken"]["claimed"]
 
 
+ENDING: dict[str, Callable[[Job, StillWorker], object]] = {
+    "cancel": lambda job, worker: job.cancel(),
+    "fail": lambda job, worker: claim(job, worker, "a").fail({"type": "E"}),
+}
+
+
+@pytest.mark.parametrize("end", ENDING)
+def test_ending_another_job_reads_few_rows(crowd: Crowd, end: str) -> None:
+    graph = Graph()
+    graph.function("a", "say") >> graph.function("b", "say")
+    job = submit(graph)
+    with few_rows_read():
+        ENDING[end](job, crowd.worker)
+    assert step_of(job, "b").status == "cancelled"
+
+
 def test_a_call_reads_few_rows(crowd: Crowd) -> None:
     step = crowd.step("call")
     crowd.worker.drain()  # it goes on with nothing else

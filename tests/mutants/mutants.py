@@ -238,8 +238,8 @@ GRAPH = [
     Mutant(
         "what waits is not cancelled with its job",
         "sql/turn.sql",
-        "WHERE job_id = job.id AND status IN ('blocked', 'ready', 'waiting') ORDER BY id LOOP",
-        "WHERE job_id = job.id AND status IN ('blocked', 'ready') ORDER BY id LOOP",
+        "WHERE job_id = job.id AND status IN ('blocked', 'ready', 'waiting') OFFSET 0) s ORDER BY id LOOP",
+        "WHERE job_id = job.id AND status IN ('blocked', 'ready') OFFSET 0) s ORDER BY id LOOP",
         "graphs::test_a_waiting_job_is_cancelled_and_its_wait_closed",
     ),
     Mutant(
